@@ -1,0 +1,1 @@
+"""Reading labelled data from arrays, files, folders and functions."""

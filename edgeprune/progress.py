@@ -1,0 +1,39 @@
+"""Progress on stderr: a bar with ETA on a terminal, nothing elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+
+
+@contextlib.contextmanager
+def progress(description: str, total: int | None) -> Iterator[Callable[[int, str], None]]:
+    """A bar for one long step.
+
+    Yields `advance(steps, note)`: moves the bar by `steps` and shows `note` behind it. The bar shows
+    elapsed time and ETA, goes to stderr and disappears when done. `total` None means unknown.
+    """
+    if not sys.stderr.isatty():
+        yield lambda steps=1, note="": None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("eta"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(description, total=total, note="")
+        yield lambda steps=1, note="": bar.update(task, advance=steps, note=note)
+
+
+def say(message: str) -> None:
+    """One line of news on stderr, outside `--json` results."""
+    print(message, file=sys.stderr, flush=True)

@@ -1,0 +1,46 @@
+"""Loading TensorFlow without its log noise. Import TensorFlow and Keras only through these functions' effect:
+call `silence()` before the first `import tensorflow` in every process."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+
+
+def silence() -> None:
+    """Set the environment and logger levels that keep TensorFlow, oneDNN and absl quiet."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    import logging
+    import warnings
+
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"(tensorflow|keras|google|jax)\b.*")
+
+
+@contextlib.contextmanager
+def muted_native_output() -> Iterator[None]:
+    """Send file descriptors 1 and 2 to nowhere meanwhile: the TFLite converter's C++ code prints there.
+
+    What it printed is lost; exceptions still reach the caller.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = os.dup(1), os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 1)
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.dup2(saved[0], 1)
+        os.dup2(saved[1], 2)
+        os.close(saved[0])
+        os.close(saved[1])

@@ -1,0 +1,145 @@
+"""What a build reports: the contents of report.json. Units stand in the names."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from edgeprune.records.bench import BenchResult
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A quality metric on the validation data, named as the user knows it."""
+
+    name: str
+    value: float
+    higher_is_better: bool
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds per inference, and how they are known."""
+
+    value: float
+    method: Literal["measured", "predicted"]
+    device: str
+    threads: int
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """One model as a user judges it. `metric` is None where nothing was evaluated (plan without data)."""
+
+    metric: Metric | None
+    size_bytes: int
+    macs: int
+    params: int
+    peak_ram_bytes: int
+    latency_ms: Latency
+    quantize: str
+
+
+@dataclass(frozen=True)
+class LimitRow:
+    """One limit of the budget and what was reached. name: latency_ms, size_kb, ram_kb or accuracy_drop."""
+
+    name: str
+    limit: float
+    baseline: float
+    result: float
+    met: bool
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """One layer with weights, before and after. Channels are output channels."""
+
+    layer: str
+    kind: str
+    channels_before: int
+    channels_after: int
+    macs_before: int
+    macs_after: int
+    params_before: int
+    params_after: int
+    latency_ms_before: float
+    latency_ms_after: float
+
+
+@dataclass(frozen=True)
+class FrozenRow:
+    """A layer whose channels are not pruned, and why."""
+
+    layer: str
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far the TFLite model's outputs are from the Keras model's, on `samples` real inputs.
+
+    Errors are relative to the largest absolute Keras output. `passed` is max_error <= tolerance.
+    """
+
+    quantize: str
+    samples: int
+    max_error: float
+    mean_error: float
+    tolerance: float
+    passed: bool
+
+
+@dataclass(frozen=True)
+class QuantizeTrial:
+    """One quantization mode that was considered: its metric where tried, and why it was or wasn't chosen."""
+
+    quantize: str
+    metric: Metric | None
+    size_bytes: int | None
+    chosen: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class RoundRow:
+    """One round of prune and fine-tune."""
+
+    number: int
+    macs: int
+    params: int
+    latency_ms: float
+    metric_after_surgery: float
+    metric_after_training: float
+    epochs: int
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """Everything a build reports."""
+
+    target: str
+    strategy: str
+    seed: int
+    baseline: ModelRecord
+    result: ModelRecord
+    budget: dict[str, float | None]
+    limits: tuple[LimitRow, ...]
+    layers: tuple[LayerRow, ...]
+    frozen: tuple[FrozenRow, ...]
+    rounds: tuple[RoundRow, ...]
+    quantize_trials: tuple[QuantizeTrial, ...]
+    parity: Parity
+    bench: BenchResult | None
+    notes: tuple[str, ...]
+    versions: dict[str, str]
+
+    @property
+    def met(self) -> bool:
+        """Whether every limit of the budget is met."""
+        return all(row.met for row in self.limits)
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dictionary for report.json."""
+        return {"schema": 1, **asdict(self), "met": self.met}

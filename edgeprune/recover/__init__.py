@@ -1,0 +1,1 @@
+"""Getting accuracy back after surgery: fine-tuning and BatchNorm statistics."""

@@ -1,0 +1,1 @@
+"""Showing a build: terminal and HTML."""

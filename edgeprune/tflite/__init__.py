@@ -1,0 +1,1 @@
+"""Reading TFLite flatbuffers without TensorFlow."""

@@ -1,0 +1,1 @@
+"""Is the TFLite model the Keras model: parity and metric."""
