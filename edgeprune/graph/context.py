@@ -1,0 +1,165 @@
+"""What rules record while a model is traced: fresh ids, unions, weight axes and work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+# The id of everything that must stay: constants, model inputs and outputs, what no rule understands.
+FROZEN = 0
+
+
+class NoRuleError(Exception):
+    """Raised by a rule that does not cover a configuration; the walk freezes the call and names the reason."""
+
+
+@dataclass(frozen=True, eq=False)
+class WeightAxes:
+    """Which ids lie on which axes of one variable. role: kernel, bias, norm or other."""
+
+    layer: str
+    variable: Any
+    role: str
+    axes: Mapping[int, np.ndarray]
+    produces: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """What one operation does: MACs = factor x product of the kept lengths of `over`.
+
+    kind: conv, depthwise, dense, copy, fusable (free when it follows a compute operation alone) or free.
+    A call with several works hands a tensor of the output's size from one to the next, or one of
+    `inner` = (factor, ids). `variables` are the weights it reads, None for all of the layer's.
+    """
+
+    kind: str
+    factor: int = 0
+    over: tuple[np.ndarray, ...] = ()
+    inner: tuple[int, np.ndarray] | None = None
+    variables: tuple[Any, ...] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One call of an operation in the graph.
+
+    `inputs` are the ids of all tensor arguments in call order, each of the tensor's rank with axis 0 the
+    batch; an axis along which the ids do not change has length 1. `shapes` and `output_shapes` are the
+    tensors' shapes. `args` and `kwargs` are the call's arguments as recorded by Keras.
+    """
+
+    operation: Any
+    path: str
+    inputs: tuple[np.ndarray, ...]
+    shapes: tuple[tuple[int | None, ...], ...]
+    output_shapes: tuple[tuple[int | None, ...], ...]
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+
+    @property
+    def kind(self) -> str:
+        """The operation's class name."""
+        return type(self.operation).__name__
+
+
+@dataclass(frozen=True, eq=False)
+class Traced:
+    """What a rule returns: ids of every output, and the work done."""
+
+    outputs: tuple[np.ndarray, ...]
+    work: tuple[Work, ...] = (Work("free"),)
+
+
+@dataclass(frozen=True)
+class Freeze:
+    """Ids that must stay because of one layer, and why."""
+
+    layer: str
+    kind: str
+    reason: str
+
+
+@dataclass(eq=False)
+class Context:
+    """Collects what rules find. Ids are issued in increasing order; unions are solved after the walk."""
+
+    next_id: int = FROZEN + 1
+    edges: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
+    freezes: dict[Freeze, list[np.ndarray]] = field(default_factory=dict)
+    weights: dict[int, WeightAxes] = field(default_factory=dict)
+    layer_ids: dict[tuple[int, str], np.ndarray] = field(default_factory=dict)
+
+    def fresh(self, count: int) -> np.ndarray:
+        """`count` new ids, (count,) int64."""
+        ids = np.arange(self.next_id, self.next_id + count, dtype=np.int64)
+        self.next_id += count
+        return ids
+
+    def unite(self, left: np.ndarray, right: np.ndarray) -> None:
+        """The channels at equal places (after broadcasting) must be kept or removed together."""
+        left, right = np.broadcast_arrays(left, right)
+        self.edges.append((left.ravel(), right.ravel()))
+
+    def freeze(self, ids: np.ndarray, call: Call, reason: str) -> None:
+        """These channels must stay."""
+        ids = np.unique(ids)
+        self.edges.append((ids, np.full_like(ids, FROZEN)))
+        self.freezes.setdefault(Freeze(call.path, call.kind, reason), []).append(ids)
+
+    def layer_axis(self, call: Call, name: str, ids: np.ndarray) -> np.ndarray:
+        """The ids that a layer's axis `name` has had since its first call.
+
+        A shared layer has one set of weights, so later calls are united with the first one. What is
+        recorded here is what a rule's `resize` reads.
+        """
+        key = (id(call.operation), name)
+        if key in self.layer_ids:
+            self.unite(self.layer_ids[key], ids)
+        return self.layer_ids.setdefault(key, ids)
+
+    def issued(self, call: Call, name: str, count: int) -> np.ndarray:
+        """Ids of the channels a layer makes: fresh on its first call, the same on later calls."""
+        key = (id(call.operation), name)
+        if key not in self.layer_ids:
+            self.layer_ids[key] = self.fresh(count)
+        return self.layer_ids[key]
+
+    def weight(
+        self, call: Call, variable: Any, role: str, axes: Mapping[int, np.ndarray], produces: int | None = None
+    ) -> None:
+        """Record which ids lie on the axes of `variable`; `produces` is the axis that makes channels."""
+        self.weights.setdefault(id(variable), WeightAxes(call.path, variable, role, dict(axes), produces))
+
+
+def along(ids: np.ndarray, shape: tuple[int | None, ...], axis: int) -> np.ndarray:
+    """The ids on one axis of a tensor, (shape[axis],), repeated where they do not change along it.
+
+    Raises:
+        NoRuleError: the ids differ along another axis too, or the axis has no fixed length.
+    """
+    axis %= len(shape)
+    length = shape[axis]
+    if length is None:
+        raise NoRuleError("the channel axis has no fixed length")
+    others = tuple(d for d in range(len(shape)) if d != axis)
+    if any(ids.shape[d] != 1 for d in others):
+        raise NoRuleError("channels lie on more than one axis of the tensor")
+    return np.broadcast_to(ids.reshape(-1), (length,)) if ids.shape[axis] == 1 else ids.reshape(-1)
+
+
+def on_axis(ids: np.ndarray, rank: int, axis: int) -> np.ndarray:
+    """Lay (channels,) ids on `axis` of a tensor of the given rank; all other axes get length 1."""
+    shape = [1] * rank
+    shape[axis % rank] = len(ids)
+    return ids.reshape(shape)
+
+
+def elements(shape: tuple[int | None, ...], without: tuple[int, ...] = ()) -> int:
+    """Product of the known lengths of a shape for batch 1, leaving out the axes in `without`."""
+    rank = len(shape)
+    skip = {axis % rank for axis in without} | {0}
+    return int(np.prod([shape[d] or 1 for d in range(rank) if d not in skip], dtype=np.int64))

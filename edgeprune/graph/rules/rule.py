@@ -1,0 +1,33 @@
+"""The two halves of a rule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from edgeprune.graph.context import Call, Context, Traced
+
+Config = dict[str, Any]
+# Number of kept channels of the axes a layer registered under a name in Context.layer_axis / issued.
+KeptLengths = Mapping[str, int]
+
+
+def unchanged(config: Config, kept: KeptLengths) -> Config:
+    """The `resize` of layers whose config names no length."""
+    return config
+
+
+@dataclass(frozen=True)
+class Rule:
+    """trace(call, context) -> Traced; resize(config, kept) -> config of the smaller layer."""
+
+    trace: Callable[[Call, Context], Traced]
+    resize: Callable[[Config, KeptLengths], Config] = unchanged
+
+
+def single(ids: np.ndarray, *work: Any) -> Traced:
+    """One output and its work."""
+    return Traced((ids,), tuple(work))

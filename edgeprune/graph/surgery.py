@@ -1,0 +1,138 @@
+"""Surgery: rebuild a Keras model with fewer channels, weights carried over.
+
+The graph is replayed call by call with new layers, made from the old layers' configs with the kept lengths.
+Names, nesting, sharing, input and output structure and the compiled state stay as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from edgeprune.errors import InputError
+from edgeprune.graph.rules.table import rule_for
+from edgeprune.graph.trace import Trace, functional_graph, nodes_in_order
+
+
+def remove_channels(model: Any, trace: Trace, keep_ids: np.ndarray) -> Any:
+    """A new model without the channels whose ids are not kept.
+
+    Args:
+        model: the traced model; it is not changed.
+        keep_ids: (ids,) bool from `Groups.keep_ids`.
+
+    Raises:
+        InputError: a layer can't be made again from its config.
+    """
+    rebuild = _Rebuild(trace, keep_ids)
+    smaller = rebuild.model(model, [tuple(tensor.shape) for tensor in functional_graph(model).inputs])
+    rebuild.copy_weights()
+    copy_compiled_state(model, smaller)
+    return smaller
+
+
+class _Rebuild:
+    def __init__(self, trace: Trace, keep_ids: np.ndarray) -> None:
+        self.keep_ids = keep_ids
+        self.weights = trace.context.weights
+        self.kept: dict[int, dict[str, int]] = {}
+        for (operation, name), ids in trace.context.layer_ids.items():
+            self.kept.setdefault(operation, {})[name] = int(keep_ids[ids].sum())
+        self.made: dict[int, Any] = {}
+        self.pairs: list[tuple[Any, Any]] = []
+
+    def model(self, model: Any, input_shapes: list[tuple[int | None, ...]]) -> Any:
+        """Replay one model (or nested model) on new inputs of the given shapes."""
+        import keras
+
+        graph = functional_graph(model)
+        new_inputs = []
+        for tensor, shape in zip(graph.inputs, input_shapes, strict=True):
+            layer = tensor._keras_history.operation
+            new_inputs.append(
+                keras.Input(batch_shape=shape, dtype=tensor.dtype, name=layer.name, sparse=tensor.sparse)
+            )
+        tensors = {id(old): new for old, new in zip(graph.inputs, new_inputs, strict=True)}
+        for node in nodes_in_order(graph):
+            args, kwargs = node.arguments.fill_in(tensors)
+            incoming = [tuple(tensors[id(tensor)].shape) for tensor in node.arguments.keras_tensors]
+            outputs = keras.tree.flatten(self.operation(node.operation, incoming)(*args, **kwargs))
+            tensors.update({id(old): new for old, new in zip(node.outputs, outputs, strict=True)})
+
+        if isinstance(model, keras.Sequential):
+            new = keras.Sequential(name=model.name, trainable=model.trainable)
+            new.add(keras.Input(batch_shape=input_shapes[0], dtype=graph.inputs[0].dtype, name=new_inputs[0].name))
+            for layer in model.layers:
+                new.add(self.made[id(layer)])
+            return new
+        inputs = keras.tree.pack_sequence_as(model._inputs_struct, new_inputs)
+        outputs = keras.tree.map_structure(lambda tensor: tensors[id(tensor)], model._outputs_struct)
+        new = _model_class(model)(inputs=inputs, outputs=outputs, name=model.name)
+        new.trainable = model.trainable
+        return new
+
+    def operation(self, operation: Any, input_shapes: list[tuple[int | None, ...]]) -> Any:
+        """The new operation for an old one; shared operations and models are made once."""
+        key = id(operation)
+        if key not in self.made:
+            if functional_graph(operation) is not None:
+                self.made[key] = self.model(operation, input_shapes)
+            else:
+                self.made[key] = self._remake(operation)
+                self.pairs.append((operation, self.made[key]))
+        return self.made[key]
+
+    def _remake(self, operation: Any) -> Any:
+        rule = rule_for(operation)
+        try:
+            config = operation.get_config()
+            if rule is not None:
+                config = rule.resize(config, self.kept.get(id(operation), {}))
+            return type(operation).from_config(config)
+        except (NotImplementedError, TypeError, ValueError) as error:
+            raise InputError(
+                f'the layer "{operation.name}" ({type(operation).__name__}) can\'t be made again from its config: '
+                f"{error}; give it a get_config() that returns its constructor's arguments"
+            ) from error
+
+    def copy_weights(self) -> None:
+        """Copy every variable, cut to the kept ids on the axes that carry ids."""
+        for old, new in self.pairs:
+            for source, destination in zip(getattr(old, "variables", ()), getattr(new, "variables", ()), strict=True):
+                value = np.asarray(source)
+                found = self.weights.get(id(source))
+                for axis, ids in found.axes.items() if found else ():
+                    value = np.compress(self.keep_ids[ids], value, axis=axis)
+                destination.assign(value)
+
+
+def _model_class(model: Any) -> Callable[..., Any]:
+    """The model's own class when it is built from inputs and outputs, else keras.Model."""
+    import inspect
+
+    import keras
+
+    parameters = inspect.signature(type(model).__init__).parameters
+    takes_graph = {"inputs", "outputs", "name"} <= set(parameters) or "args" in parameters
+    return type(model) if takes_graph else keras.Model
+
+
+def copy_compiled_state(model: Any, smaller: Any) -> None:
+    """Compile `smaller` as `model` was compiled, with fresh optimizer and metric objects."""
+    import keras
+
+    if not getattr(model, "compiled", False):
+        return
+    arguments = dict(model._compile_config.config)
+    arguments["optimizer"] = type(model.optimizer).from_config(model.optimizer.get_config())
+
+    def fresh(value: Any) -> Any:
+        return type(value).from_config(value.get_config()) if isinstance(value, keras.metrics.Metric) else value
+
+    for name in ("metrics", "weighted_metrics"):
+        if arguments.get(name) is not None:
+            arguments[name] = keras.tree.map_structure(fresh, arguments[name])
+    smaller.compile(**arguments)
+    smaller.optimizer.build(smaller.trainable_variables)

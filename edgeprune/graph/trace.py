@@ -1,0 +1,162 @@
+"""The walk over a functional model: every call's rule is asked, calls without a rule are frozen by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from edgeprune.errors import InputError
+from edgeprune.graph.context import FROZEN, Call, Context, NoRuleError, Traced, Work, elements
+from edgeprune.graph.rules.table import rule_for
+
+
+@dataclass(frozen=True, eq=False)
+class TracedCall:
+    """One call with what its rule found. Tensors are numbered over the whole model, nested models included."""
+
+    call: Call
+    works: tuple[Work, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class TensorShape:
+    """Shape and ids of a tensor of the graph."""
+
+    shape: tuple[int | None, ...]
+    ids: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """A traced model: what all rules found, in execution order."""
+
+    context: Context
+    calls: tuple[TracedCall, ...]
+    tensors: tuple[TensorShape, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+
+def trace(model: Any) -> Trace:
+    """Trace a built functional or Sequential Keras model.
+
+    Raises:
+        InputError: the model is subclassed or not built.
+    """
+    graph = functional_graph(model)
+    if graph is None:
+        raise InputError(
+            f'the model "{model.name}" ({type(model).__name__}) is not a functional or built Sequential model, so its '
+            "graph can't be read; build it from keras.Input with layers called on tensors"
+        )
+    walk = _Walk()
+    inputs = []
+    for tensor in graph.inputs:
+        shape = tuple(tensor.shape)
+        inputs.append(walk.add_tensor(shape, np.full((1,) * len(shape), FROZEN, dtype=np.int64)))
+    outputs = walk.run(graph, inputs, "")
+    for number in outputs:
+        walk.freeze_output(number)
+    return Trace(walk.context, tuple(walk.calls), tuple(walk.tensors), tuple(inputs), tuple(outputs))
+
+
+def functional_graph(operation: Any) -> Any | None:
+    """The functional graph inside an operation when it is a functional or built Sequential model, else None."""
+    import keras
+
+    if isinstance(operation, keras.Sequential):
+        return operation._functional
+    if isinstance(operation, keras.Model) and hasattr(operation, "_nodes_by_depth"):
+        # A functional model whose class overrides call() does not run its graph.
+        overridden = type(operation).call is not keras.Model.call and not type(operation).call.__module__.startswith(
+            "keras."
+        )
+        return None if overridden else operation
+    return None
+
+
+def nodes_in_order(graph: Any) -> list[Any]:
+    """The graph's calls in execution order, inputs left out."""
+    depths = sorted(graph._nodes_by_depth, reverse=True)
+    return [node for depth in depths for node in graph._nodes_by_depth[depth] if node.operation and not node.is_input]
+
+
+class _Walk:
+    def __init__(self) -> None:
+        self.context = Context()
+        self.calls: list[TracedCall] = []
+        self.tensors: list[TensorShape] = []
+
+    def add_tensor(self, shape: tuple[int | None, ...], ids: np.ndarray) -> int:
+        self.tensors.append(TensorShape(shape, ids))
+        return len(self.tensors) - 1
+
+    def freeze_output(self, number: int) -> None:
+        """A model's outputs keep all their channels."""
+        maker = next((traced.call for traced in self.calls if number in traced.outputs), None)
+        if maker is not None:
+            self.context.freeze(self.tensors[number].ids, maker, "model output")
+
+    def run(self, graph: Any, inputs: list[int], prefix: str) -> list[int]:
+        """Walk one graph on numbered input tensors; returns the numbers of its outputs."""
+        numbers = {id(tensor): number for tensor, number in zip(graph.inputs, inputs, strict=True)}
+        for node in nodes_in_order(graph):
+            incoming = [numbers[id(tensor)] for tensor in node.arguments.keras_tensors]
+            nested = functional_graph(node.operation)
+            path = prefix + node.operation.name
+            if nested is not None:
+                outgoing = self.run(nested, incoming, path + "/")
+            else:
+                outgoing = self.visit(node, incoming, path)
+            numbers.update({id(tensor): number for tensor, number in zip(node.outputs, outgoing, strict=True)})
+        return [numbers[id(tensor)] for tensor in graph.outputs]
+
+    def visit(self, node: Any, incoming: list[int], path: str) -> list[int]:
+        call = Call(
+            operation=node.operation,
+            path=path,
+            inputs=tuple(self.tensors[number].ids for number in incoming),
+            shapes=tuple(self.tensors[number].shape for number in incoming),
+            output_shapes=tuple(tuple(tensor.shape) for tensor in node.outputs),
+            args=node.arguments.args,
+            kwargs=node.arguments.kwargs,
+        )
+        rule = rule_for(node.operation)
+        try:
+            if rule is None:
+                raise NoRuleError(f"no rule for {type(node.operation).__name__}")
+            traced = rule.trace(call, self.context)
+        except NoRuleError as reason:
+            traced = self._frozen(call, str(reason))
+        outgoing = [
+            self.add_tensor(shape, ids) for shape, ids in zip(call.output_shapes, traced.outputs, strict=True)
+        ]
+        self.calls.append(TracedCall(call, traced.work, tuple(incoming), tuple(outgoing)))
+        return outgoing
+
+    def _frozen(self, call: Call, reason: str) -> Traced:
+        """All channels that reach the call stay, and so do those it makes."""
+        for ids in call.inputs:
+            self.context.freeze(ids, call, reason)
+        for variable in getattr(call.operation, "weights", ()):
+            self.context.weight(call, variable, _guess_role(variable), {})
+        outputs = tuple(np.full((1,) * len(shape), FROZEN, dtype=np.int64) for shape in call.output_shapes)
+        return Traced(outputs, (_unknown_work(call),))
+
+
+def _guess_role(variable: Any) -> str:
+    return "kernel" if len(variable.shape) > 1 else "bias"
+
+
+def _unknown_work(call: Call) -> Work:
+    """MACs of a call without a rule: every weight matrix is taken to meet every output position once."""
+    kernels = [int(np.prod(v.shape)) for v in getattr(call.operation, "weights", ()) if len(v.shape) > 1]
+    if not kernels:
+        return Work("copy")
+    positions = elements(call.output_shapes[0], (-1,)) if len(call.output_shapes[0]) > 1 else 1
+    kind = "conv" if "Conv" in call.kind else "dense"
+    return Work(kind, positions * sum(kernels))
