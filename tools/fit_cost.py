@@ -1,0 +1,248 @@
+"""Fit the cost rates of targets/*.toml to published latencies, and print the TOML lines with their residuals.
+
+    python tools/fit_cost.py [BOARD ...] [--check]
+
+The model of an operation is `op_us + macs / rate + bytes moved / copy rate` (edgeprune.target.CostRates). Per board
+and precision ONE number is fitted, a scale on all compute rates, in log space. The rest is a prior: the relative rates
+of conv : depthwise : dense, the time to start an operation, and the copy rate, which is twice the board's memcpy
+bandwidth because copying one byte moves two. With one or two published rows per fit this is a first fit: the residuals
+say how well the rows agree with the model, nothing was held out to validate it.
+
+`--check` compares with the numbers in targets/ instead of printing, and exits 1 where they differ.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from dataclasses import dataclass, replace
+from typing import Any
+
+from scipy.optimize import minimize_scalar
+
+from edgeprune.quiet import silence
+from edgeprune.target import CostRates, load_target
+
+# Relative compute rates. Depthwise kernels do few MACs per value loaded; dense layers at batch 1 use a weight once.
+# The dotprod instruction speeds up int8 matrix products about twice but not depthwise kernels.
+DEPTHWISE, DEPTHWISE_INT8_DOTPROD, DENSE = 0.3, 0.15, 0.5
+
+# Dynamic range, relative to float. No published row, so assumed: convolutions are not taken by XNNPACK and ran 1.2
+# (MobileNet) and 2.1 (MobileNetV2) times slower than float on an x86-64 host with one thread; Dense layers needed 0.75
+# of float's instructions on an emulated Cortex-A72.
+DYNAMIC_CONV, DYNAMIC_DENSE = 0.6, 1 / 0.75
+
+# precision -> bytes per activation value, bytes per weight
+BYTES = {"none": (4, 4), "int8": (1, 1)}
+
+Rows = dict[str, dict[str, float]]  # precision -> model and setup -> milliseconds
+
+
+@dataclass(frozen=True)
+class Work:
+    """One operation. `kind` is conv, depthwise, dense or move; `values` are its inputs plus outputs."""
+
+    kind: str
+    macs: int
+    values: int
+    weights: int
+
+
+@dataclass(frozen=True)
+class Board:
+    """What is known of one board. `memcpy_mb_s` and `op_us` are not fitted."""
+
+    memcpy_mb_s: int
+    op_us: float
+    rows: Rows
+    dotprod: bool = False
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """A board without a published row: the rates of `base`, times `factor`."""
+
+    base: str
+    factor: float
+    memcpy_mb_s: int
+    op_us: float
+
+
+def rows(none: dict[str, float], int8: dict[str, float] | None = None) -> Rows:
+    return {"none": none, "int8": int8} if int8 else {"none": none}
+
+
+# EfficientDet-lite0, four threads, Pi 4 over Pi 5 (TFLite 2.18).
+PI5_FLOAT, PI5_INT8 = 175.8 / 62.2, 78.0 / 22.9
+
+# Peak float rate of the big cores: clock x 128-bit multiply-add pipes x cores.
+PIXEL4_PEAK = (2.84 + 3 * 2.42) * 2
+PIXEL6_PEAK = 2 * 2.80 * 4 + 2 * 2.25 * 2
+PIXEL8_PEAK = 2.91 * 4 + 4 * 2.37 * 2
+
+# op_us is assumed for every board: the time to start an operation on all threads, longer on slower cores.
+BOARDS: dict[str, Board | Scaled] = {
+    # XNNPACK README, multi-threaded, Raspbian (32-bit on the Pi 3+).
+    "rpi3": Board(1120, 6.0, rows({"V1": 114, "V2": 79}, {"V1": 46, "V2": 30})),
+    "rpi-zero-2w": Scaled("rpi3", 1.0 / 1.4, 1300, 6.0 * 1.4),
+    # XNNPACK README, multi-threaded, ARM64.
+    "rpi4": Board(2500, 3.0, rows({"V1": 77, "V2": 46}, {"V1": 24, "V2": 17})),
+    "rpi5": Board(
+        5650,
+        1.5,
+        rows({"V1": 77 / PI5_FLOAT, "V2": 46 / PI5_FLOAT}, {"V1": 24 / PI5_INT8, "V2": 17 / PI5_INT8}),
+        dotprod=True,
+    ),
+    # TFLite documentation, Android 10, four threads. Bandwidth assumed as on the Pi 5, whose core is the same.
+    "pixel4": Board(5650, 1.5, rows({"V1": 14.0}, {"V1": 5.0}), dotprod=True),
+    "pixel6": Scaled("pixel4", PIXEL6_PEAK / PIXEL4_PEAK, 5650, 1.5),
+    "pixel8": Scaled("pixel4", PIXEL8_PEAK / PIXEL4_PEAK, 5650, 1.5),
+    # XNNPACK README, both big cores of a Pixel and of a Pixel 3a. Bandwidth and int8 assumed as on the Pi 4.
+    "android-arm64": Board(2500, 3.0, rows({"V1 Pixel": 43, "V2 Pixel": 26, "V1 Pixel 3a": 46, "V2 Pixel 3a": 28})),
+    # Measured once: ai-edge-litert 2.3.0, shared x86-64 virtual machine with AVX-512, one thread, fastest of 80 runs.
+    "host": Board(22000, 0.5, rows({"V1": 4.70, "V2": 3.03}, {"V1": 1.70, "V2": 1.43})),
+}
+
+
+def count_work() -> dict[str, list[Work]]:
+    """The operations of MobileNet (V1) and MobileNetV2 (V2) at 224x224 as a TFLite runtime executes them."""
+    silence()
+    import keras
+
+    return {
+        "V1": operations(keras.applications.MobileNet(weights=None)),
+        "V2": operations(keras.applications.MobileNetV2(weights=None)),
+    }
+
+
+def operations(model: Any) -> list[Work]:
+    """BatchNorm, activations and padding are fused into their convolution; adds and pooling only move bytes."""
+    work = []
+    for layer in model.layers:
+        inputs = layer.input if isinstance(layer.input, list) else [layer.input]
+        values = sum(math.prod(tensor.shape[1:]) for tensor in [*inputs, layer.output])
+        name = type(layer).__name__
+        if name in ("Conv2D", "DepthwiseConv2D"):
+            weights = math.prod(layer.kernel.shape)
+            macs = math.prod(layer.output.shape[1:3]) * weights
+            work.append(Work("conv" if name == "Conv2D" else "depthwise", macs, values, weights))
+        elif name == "Dense":
+            weights = math.prod(layer.kernel.shape)
+            work.append(Work("dense", weights, values, weights))
+        elif name in ("Add", "GlobalAveragePooling2D"):
+            work.append(Work("move", 0, values, 0))
+    return work
+
+
+def rates_at(scale: float, board: Board | Scaled, depthwise: float) -> CostRates:
+    return CostRates(
+        conv_gmacs=scale,
+        depthwise_gmacs=scale * depthwise,
+        dense_gmacs=scale * DENSE,
+        copy_gb_s=2 * board.memcpy_mb_s / 1000,
+        op_us=board.op_us,
+    )
+
+
+def predict_ms(work: list[Work], rates: CostRates, precision: str) -> float:
+    """Milliseconds for one inference."""
+    value_bytes, weight_bytes = BYTES[precision]
+    gmacs = {"conv": rates.conv_gmacs, "depthwise": rates.depthwise_gmacs, "dense": rates.dense_gmacs, "move": math.inf}
+    microseconds = 0.0
+    for operation in work:
+        moved = operation.values * value_bytes + operation.weights * weight_bytes
+        microseconds += rates.op_us + operation.macs / gmacs[operation.kind] / 1e3 + moved / rates.copy_gb_s / 1e3
+    return microseconds / 1e3
+
+
+def fit(board: Board, precision: str, work: dict[str, list[Work]]) -> tuple[CostRates, dict[str, float]]:
+    """The rates whose predictions are nearest to the rows in log space, and predicted / published - 1 per row."""
+    depthwise = DEPTHWISE_INT8_DOTPROD if board.dotprod and precision == "int8" else DEPTHWISE
+    published = board.rows[precision]
+
+    def log_ratios(log_scale: float) -> dict[str, float]:
+        rates = rates_at(math.exp(log_scale), board, depthwise)
+        return {row: math.log(predict_ms(work[row[:2]], rates, precision) / ms) for row, ms in published.items()}
+
+    found = minimize_scalar(
+        lambda log_scale: sum(ratio**2 for ratio in log_ratios(log_scale).values()),
+        bounds=(math.log(0.1), math.log(10_000)),
+        method="bounded",
+        options={"xatol": 1e-9},
+    )
+    residuals = {row: math.exp(ratio) - 1 for row, ratio in log_ratios(found.x).items()}
+    return rates_at(math.exp(found.x), board, depthwise), residuals
+
+
+def times(rates: CostRates, conv: float, depthwise: float, dense: float) -> CostRates:
+    return replace(
+        rates,
+        conv_gmacs=rates.conv_gmacs * conv,
+        depthwise_gmacs=rates.depthwise_gmacs * depthwise,
+        dense_gmacs=rates.dense_gmacs * dense,
+    )
+
+
+def fit_board(name: str, work: dict[str, list[Work]]) -> tuple[dict[str, CostRates], list[str]]:
+    """The rates of every quantization mode of a board, and one line per residual or assumption."""
+    board = BOARDS[name]
+    notes = []
+    fitted: dict[str, CostRates] = {}
+    if isinstance(board, Scaled):
+        base, _ = fit_board(board.base, work)
+        for precision in BYTES:
+            scaled = times(base[precision], *[board.factor] * 3)
+            fitted[precision] = replace(scaled, copy_gb_s=2 * board.memcpy_mb_s / 1000, op_us=board.op_us)
+        notes.append(f"no published row: compute rates of {board.base} times {board.factor:.2f}")
+    else:
+        for precision in board.rows:
+            fitted[precision], residuals = fit(board, precision, work)
+            listed = ", ".join(
+                f"{row} {board.rows[precision][row]:.3g} ms {value:+.1%}" for row, value in residuals.items()
+            )
+            notes.append(f"{precision}: {listed}")
+        if "int8" not in fitted:
+            like, _ = fit_board("rpi4", work)
+            factor = like["int8"].conv_gmacs / like["none"].conv_gmacs
+            fitted["int8"] = times(fitted["none"], *[factor] * 3)
+            notes.append(f"int8: no published row, float's rates times {factor:.2f} as on rpi4")
+    # float16 weights are expanded to float32 when the model is loaded.
+    fitted["float16"] = fitted["none"]
+    fitted["dynamic"] = times(fitted["none"], DYNAMIC_CONV, DYNAMIC_CONV, DYNAMIC_DENSE)
+    return {mode: rounded(rates) for mode, rates in fitted.items()}, notes
+
+
+def rounded(rates: CostRates) -> CostRates:
+    return CostRates(**{name: float(f"{value:.3g}") for name, value in vars(rates).items()})
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("boards", nargs="*", metavar="BOARD", help=f"default: all of {', '.join(BOARDS)}")
+    parser.add_argument("--check", action="store_true", help="compare with targets/*.toml; exit 1 where they differ")
+    arguments = parser.parse_args()
+    unknown = [name for name in arguments.boards if name not in BOARDS]
+    if unknown:
+        parser.error(f"unknown board {unknown[0]}; allowed: {', '.join(BOARDS)}")
+    work = count_work()
+    different = []
+    for name in arguments.boards or BOARDS:
+        fitted, notes = fit_board(name, work)
+        print(f"# {name}")
+        for note in notes:
+            print(f"#   {note}")
+        if arguments.check:
+            same = dict(load_target(name).cost) == fitted
+            print(f"#   targets/{name}.toml {'holds these rates' if same else 'DIFFERS'}")
+            different += [] if same else [name]
+            continue
+        for mode in ("none", "float16", "dynamic", "int8"):
+            print(f"[cost.{mode}]")
+            print("\n".join(f"{key} = {value}" for key, value in vars(fitted[mode]).items()))
+        print()
+    return 1 if different else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
