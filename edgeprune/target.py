@@ -118,15 +118,20 @@ def list_targets() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in _folder().glob("*.toml")))
 
 
+def is_target_file(name_or_path: str) -> bool:
+    """Whether a target is a user's own file: it ends in `.toml` or contains a path separator."""
+    return name_or_path.endswith(".toml") or any(mark in name_or_path for mark in (os.sep, os.altsep) if mark)
+
+
 def load_target(name_or_path: str) -> Target:
     """Load a board by name, or from a user's own file.
 
-    Anything that ends in `.toml` or contains a path separator is a file.
+    Anything that `is_target_file` is a file.
 
     Raises:
         InputError: unknown name (names the nearest), or a file that is missing or wrong.
     """
-    if name_or_path.endswith(".toml") or any(mark in name_or_path for mark in (os.sep, os.altsep) if mark):
+    if is_target_file(name_or_path):
         return read_target(Path(name_or_path))
     names = list_targets()
     if name_or_path not in names:

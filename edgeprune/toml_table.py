@@ -17,6 +17,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+LARGEST = 2**63 - 1  # TOML promises 64-bit integers
 _LONGEST_SHOWN = 60
 
 
@@ -152,11 +153,11 @@ class Table:
             raise self.wrong(key, allowed)
         return tuple(value)
 
-    def integer(self, key: str, least: int = 1) -> int:
-        """A required whole number of at least `least` (below 2**63)."""
-        allowed = f"a whole number of at least {least}"
+    def integer(self, key: str, least: int = 1, most: int = LARGEST) -> int:
+        """A required whole number from `least` to `most`."""
+        allowed = f"a whole number of at least {least}" + (f" and at most {most}" if most < LARGEST else "")
         value = self._required(key, allowed)
-        if not is_integer(value, least):
+        if not is_integer(value, least, most):
             raise self.wrong(key, allowed)
         return int(value)
 
@@ -190,9 +191,9 @@ def is_number(value: object) -> bool:
     return isinstance(value, float) and math.isfinite(value)
 
 
-def is_integer(value: object, least: int) -> bool:
-    """Whether `value` is an integer from `least` to below 2**63; a bool is not a number."""
-    return isinstance(value, int) and not isinstance(value, bool) and least <= value < 2**63
+def is_integer(value: object, least: int, most: int = LARGEST) -> bool:
+    """Whether `value` is an integer from `least` to `most`; a bool is not a number."""
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
 
 def _is_text(value: object) -> bool:
