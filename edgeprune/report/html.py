@@ -1,0 +1,104 @@
+"""One self-contained HTML page: no network, no external font or script, light and dark."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from edgeprune.records.report import BuildReport, LayerRow, Metric
+from edgeprune.report import format as fmt
+from edgeprune.report.charts.budget_bars import budget_bars
+from edgeprune.report.charts.latency_histogram import latency_histogram
+from edgeprune.report.charts.rounds import rounds_chart
+from edgeprune.report.comparison import Comparison, compare, group_frozen, metric_bound
+from edgeprune.report.verdict import bench_phrase, headline, misses
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_CHARTED = ("latency_ms", "size_kb", "ram_kb", "accuracy_drop")
+
+
+def render_html(report: BuildReport) -> str:
+    """The whole page as text. Everything from the report is escaped.
+
+    A Content-Security-Policy allows the page's own style and script by their hashes and nothing else, so
+    that a name in a model can neither run nor load anything even if escaping failed.
+    """
+    style, script = (Markup((_TEMPLATES / name).read_text(encoding="utf-8")) for name in ("report.css", "report.js"))
+    rows = compare(report.baseline, report.result, report.limits)
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            report=report,
+            style=style,
+            script=script,
+            style_hash=_source_hash(style),
+            script_hash=_source_hash(script),
+            title=f"edgeprune: {report.target}",
+            # A line must not end between a number and its unit.
+            headline=headline(report, arrow="\N{RIGHTWARDS ARROW}").replace(" %", "\N{NO-BREAK SPACE}%"),
+            misses=misses(report),
+            rows=rows,
+            bars=[(row, budget_bars(row, is_floor(row, report))) for row in rows if row.key in _CHARTED],
+            is_floor=lambda row: is_floor(row, report),
+            layers=report.layers,
+            totals=_totals(report.layers),
+            histogram=latency_histogram(report.bench) if report.bench else None,
+            bench_text=bench_phrase(report.bench, arrow="\N{RIGHTWARDS ARROW}") if report.bench else "",
+            rounds_svg=_rounds(report),
+            frozen_groups=group_frozen(report.frozen),
+            budget=[(name, value) for name, value in report.budget.items() if value is not None],
+            fmt=fmt,
+        )
+    )
+
+
+def is_floor(row: Comparison, report: BuildReport) -> bool:
+    """Whether a row's limit is a lowest allowed value: only for a metric that is better when higher."""
+    metric = report.result.metric or report.baseline.metric
+    return row.key == "accuracy_drop" and metric is not None and metric.higher_is_better
+
+
+def _environment() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _source_hash(source: str) -> str:
+    """The source expression that lets one inline block through a Content-Security-Policy."""
+    digest = hashlib.sha256(source.encode("utf-8")).digest()
+    return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
+
+
+def _totals(layers: tuple[LayerRow, ...]) -> LayerRow:
+    """The sum over all layers, in the form of a row."""
+    return LayerRow(
+        layer="All layers",
+        kind="",
+        channels_before=sum(row.channels_before for row in layers),
+        channels_after=sum(row.channels_after for row in layers),
+        macs_before=sum(row.macs_before for row in layers),
+        macs_after=sum(row.macs_after for row in layers),
+        params_before=sum(row.params_before for row in layers),
+        params_after=sum(row.params_after for row in layers),
+        latency_ms_before=sum(row.latency_ms_before for row in layers),
+        latency_ms_after=sum(row.latency_ms_after for row in layers),
+    )
+
+
+def _rounds(report: BuildReport) -> Markup | None:
+    """The chart of the rounds; None when there were none, or no baseline metric to compare with."""
+    metric: Metric | None = report.baseline.metric
+    if not report.rounds or metric is None:
+        return None
+    limit = next((row.limit for row in report.limits if row.name == "accuracy_drop"), None)
+    return rounds_chart(report.rounds, metric, None if limit is None else metric_bound(metric, limit))
