@@ -31,14 +31,14 @@ def read_text(path: Path, what: str, next_step: str) -> str:
     try:
         return path.read_bytes().decode("utf-8-sig")
     except (FileNotFoundError, NotADirectoryError):
-        raise InputError(f"{what} {shown(str(path))} does not exist; {next_step}") from None
+        raise InputError(f'{what} "{_escaped(str(path))}" does not exist; {next_step}') from None
     except IsADirectoryError:
-        raise InputError(f"{what} {shown(str(path))} is a folder; give the .toml file itself") from None
+        raise InputError(f'{what} "{_escaped(str(path))}" is a folder; give the .toml file itself') from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{what} {shown(str(path))} can't be read: {reason}") from None
+        raise InputError(f"{what} {_escaped(str(path))} can't be read: {reason}") from None
 
 
 def shown(value: object) -> str:
@@ -52,8 +52,12 @@ def shown(value: object) -> str:
     if isinstance(value, list):
         return "an empty list" if not value else f"a list of {len(value)}, starting with {_first_shown(value[0])}"
     text = f'"{value}"' if isinstance(value, str) else str(value)
-    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    text = _escaped(text)
     return text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 3] + "..."
+
+
+def _escaped(text: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def _first_shown(value: object) -> str:

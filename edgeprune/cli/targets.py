@@ -81,7 +81,7 @@ def _as_argument(file: Path) -> str:
 
 def _cores(target: Target) -> str:
     """The clusters, short enough for a table."""
-    return " + ".join(f"{core.count}x {core.kind.removeprefix('Cortex-')} {core.ghz:g}" for core in target.cores)
+    return " + ".join(f"{core.count}x {core.kind.removeprefix('Cortex-')} @{core.ghz:g}" for core in target.cores)
 
 
 def _runtime(target: Target) -> str:

@@ -1,0 +1,123 @@
+"""Board files: what ships, what loads, and the one-line error for each mistake."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from edgeprune.errors import InputError
+from edgeprune.target import (
+    QUANTIZE_MODES,
+    Budget,
+    list_targets,
+    load_target,
+    parse_target,
+)
+
+pytestmark = pytest.mark.unit
+
+BOARD = Path(__file__).with_name("boards").joinpath("my-board.toml").read_text(encoding="utf-8")
+
+
+def test_reads_every_field() -> None:
+    target = parse_target(BOARD, "board.toml")
+    assert (target.name, target.title, target.isa) == ("my-board", "My board", ("neon", "dotprod"))
+    assert (target.ram_mb, target.copy_mb_s, target.channel_multiple, target.threads) == (1024, 2000, 8, 2)
+    assert [(core.kind, core.count, core.ghz, core.part) for core in target.cores] == [
+        ("Cortex-A76", 2, 2.4, "0xd0b"),
+        ("other", 4, 1.0, ""),
+    ]
+    assert (target.runtime.package, target.runtime.version) == ("ai-edge-litert", "2.3.0")
+    assert target.budget == Budget(latency_ms=12.0, size_ratio=0.4, max_accuracy_drop=0.0)
+    assert tuple(target.cost) == QUANTIZE_MODES
+    assert (target.cost["none"].op_us, target.cost["int8"].conv_gmacs) == (3.5, 20.0)
+    assert target.cost_source == "a guess"
+
+
+def test_a_board_without_a_budget_has_no_limits() -> None:
+    before, _, after = BOARD.partition("[budget]")
+    text = before + after[after.index("[cost]") :]
+    assert parse_target(text, "board.toml").budget == Budget()
+
+
+SHIPPED = ("android-arm64", "host", "pixel4", "pixel6", "pixel8", "rpi-zero-2w", "rpi3", "rpi4", "rpi5")
+
+
+def test_the_boards_that_ship() -> None:
+    assert list_targets() == SHIPPED
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_boards_are_consistent(name: str) -> None:
+    target = load_target(name)
+    assert target.name == name
+    assert target.channel_multiple == 8
+    float32, float16, int8 = (target.cost[mode] for mode in ("none", "float16", "int8"))
+    assert float16 == float32, "float16 weights are expanded at load"
+    assert int8.conv_gmacs > float32.conv_gmacs
+    for rates in target.cost.values():
+        assert rates.depthwise_gmacs < rates.conv_gmacs
+        assert math.isclose(rates.copy_gb_s, 2 * target.copy_mb_s / 1000, rel_tol=0.01)
+    assert target.transport == ("local" if name == "host" else "ssh" if name.startswith("rpi") else "adb")
+    assert (target.budget.size_ratio, target.budget.max_accuracy_drop) == (0.4, 0.01)
+
+
+# XNNPACK README, ARM64 on a Pi 4: the published row and the MACs of the two networks' own papers.
+@pytest.mark.parametrize(("mode", "published_ms"), [("none", 77), ("int8", 24)])
+def test_rpi4_rates_explain_mobilenet_v1(mode: str, published_ms: float) -> None:
+    """569 M MACs (17.4 M depthwise), 28 layers, about 10.2 M values in and out and 4.2 M weights."""
+    rates = load_target("rpi4").cost[mode]
+    width = 4 if mode == "none" else 1
+    compute_ms = 551.4 / rates.conv_gmacs + 17.4 / rates.depthwise_gmacs
+    moved_ms = (10.2 + 4.2) * width / rates.copy_gb_s
+    assert compute_ms + moved_ms + 28 * rates.op_us / 1000 == pytest.approx(published_ms, rel=0.1)
+
+
+def test_dotprod_boards_gain_more_from_int8() -> None:
+    def gain(name: str) -> float:
+        cost = load_target(name).cost
+        return cost["int8"].conv_gmacs / cost["none"].conv_gmacs
+
+    assert gain("rpi5") > gain("rpi4")
+
+
+@pytest.mark.parametrize("how", ["board.toml", "./board", "{folder}/board", "{folder}/board.toml"])
+def test_a_users_own_file_works_like_a_name(how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "board.toml").write_text(BOARD, encoding="utf-8-sig")  # an editor's byte order mark is no mistake
+    (tmp_path / "board").write_text(BOARD, encoding="utf-8")
+    assert load_target(how.format(folder=tmp_path)).name == "my-board"
+
+
+def test_a_name_is_never_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("rpi4").write_text(BOARD)
+    assert load_target("rpi4").title == "Raspberry Pi 4B"
+
+
+@pytest.mark.parametrize("name", ["rpi44", "RPI4", "rpi-4"])
+def test_unknown_name_names_the_nearest(name: str) -> None:
+    with pytest.raises(InputError, match=f'unknown target "{name}"; did you mean "rpi4"?'):
+        load_target(name)
+
+
+def test_unknown_name_far_from_all_lists_them() -> None:
+    with pytest.raises(InputError, match="allowed: android-arm64, host, pixel4"):
+        load_target("jetson")
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "latin.toml").write_bytes('title = "é"'.encode("latin-1"))
+    (tmp_path / "folder.toml").mkdir()
+    for name, problem in [
+        ("missing.toml", "does not exist"),
+        ("latin.toml", "not UTF-8"),
+        ("folder.toml", "is a folder"),
+        ("latin.toml/x.toml", "does not exist"),
+        ("nul\0.toml", "can't be read"),
+        ("x" * 5000 + ".toml", "can't be read"),
+    ]:
+        with pytest.raises(InputError, match=problem):
+            load_target(str(tmp_path / name))
