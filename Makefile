@@ -1,0 +1,33 @@
+# make demo   set up .venv, train examples/digits once, build it for a Raspberry Pi 4
+# make test   set up .venv and the system programs, then lint and every test tier that this machine can run
+# make PYTHON=python3.12 demo   chooses the interpreter of a new .venv
+
+SHELL := /bin/bash
+PYTHON ?=
+DIGITS := examples/digits
+BIN := $(CURDIR)/.venv/bin
+
+.PHONY: demo test lint venv clean
+
+demo: $(DIGITS)/work/model.keras
+	cd $(DIGITS) && $(BIN)/edgeprune build edgeprune.toml --target rpi4
+
+# train.py writes the model last, so the data is there too.
+$(DIGITS)/work/model.keras: $(DIGITS)/train.py | venv
+	$(BIN)/python $(DIGITS)/train.py
+
+test: lint
+	tools/install_system.sh
+	$(BIN)/python tools/run_tests.py
+
+lint: venv
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+venv:
+	@PYTHON="$(PYTHON)" tools/setup_venv.sh
+
+clean:
+	rm -rf .venv build dist edgeprune.egg-info examples/*/work .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
+	find edgeprune tests tools examples -name __pycache__ -type d -prune -exec rm -rf {} +
