@@ -1,0 +1,1 @@
+"""What the model is trained for: loss, optimizer and the metric it is judged by."""
