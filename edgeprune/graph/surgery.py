@@ -51,9 +51,7 @@ class _Rebuild:
         new_inputs = []
         for tensor, shape in zip(graph.inputs, input_shapes, strict=True):
             layer = tensor._keras_history.operation
-            new_inputs.append(
-                keras.Input(batch_shape=shape, dtype=tensor.dtype, name=layer.name, sparse=tensor.sparse)
-            )
+            new_inputs.append(keras.Input(batch_shape=shape, dtype=tensor.dtype, name=layer.name, sparse=tensor.sparse))
         tensors = {id(old): new for old, new in zip(graph.inputs, new_inputs, strict=True)}
         for node in nodes_in_order(graph):
             args, kwargs = node.arguments.fill_in(tensors)

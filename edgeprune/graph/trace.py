@@ -11,6 +11,8 @@ from edgeprune.errors import InputError
 from edgeprune.graph.context import FROZEN, Call, Context, NoRuleError, Traced, Work, elements
 from edgeprune.graph.rules.table import rule_for
 
+OUTPUT_REASON = "model output"
+
 
 @dataclass(frozen=True, eq=False)
 class TracedCall:
@@ -99,7 +101,7 @@ class _Walk:
         """A model's outputs keep all their channels."""
         maker = next((traced.call for traced in self.calls if number in traced.outputs), None)
         if maker is not None:
-            self.context.freeze(self.tensors[number].ids, maker, "model output")
+            self.context.freeze(self.tensors[number].ids, maker, OUTPUT_REASON)
 
     def run(self, graph: Any, inputs: list[int], prefix: str) -> list[int]:
         """Walk one graph on numbered input tensors; returns the numbers of its outputs."""
@@ -132,9 +134,7 @@ class _Walk:
             traced = rule.trace(call, self.context)
         except NoRuleError as reason:
             traced = self._frozen(call, str(reason))
-        outgoing = [
-            self.add_tensor(shape, ids) for shape, ids in zip(call.output_shapes, traced.outputs, strict=True)
-        ]
+        outgoing = [self.add_tensor(shape, ids) for shape, ids in zip(call.output_shapes, traced.outputs, strict=True)]
         self.calls.append(TracedCall(call, traced.work, tuple(incoming), tuple(outgoing)))
         return outgoing
 

@@ -90,4 +90,5 @@ class Network:
     def widths(self, kept: np.ndarray) -> np.ndarray:
         """Widths of all axes. kept: (groups,) or (groups, plans) -> (axes,) or (axes, plans) int64."""
         fixed = self.axis_fixed if kept.ndim == 1 else self.axis_fixed[:, None]
-        return np.asarray(fixed + self.axis_units @ kept)
+        # float64 for BLAS; exact, since widths are far below 2^53
+        return np.asarray(fixed + np.rint(self.axis_units.astype(np.float64) @ kept).astype(np.int64))

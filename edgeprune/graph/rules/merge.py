@@ -49,7 +49,7 @@ def trace_concatenate(call: Call, context: Context) -> Traced:
     axis = call.operation.axis % rank
     if axis == 0:
         raise NoRuleError("concatenation along the batch")
-    parts = [ids for ids in call.inputs]
+    parts = list(call.inputs)
     if all(part.shape[axis] == 1 for part in parts) and any(part.size > 1 for part in parts):
         for part in parts[1:]:
             context.unite(parts[0], part)

@@ -1,0 +1,67 @@
+"""A model traced once: everything later steps ask about its channels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from edgeprune.graph.groups import Groups, find_groups
+from edgeprune.graph.network import to_network
+from edgeprune.graph.surgery import remove_channels
+from edgeprune.graph.trace import OUTPUT_REASON, Trace, trace
+from edgeprune.importance.table import criterion, per_group, score_units
+from edgeprune.plan.select import units_to_remove
+from edgeprune.records.importance import UnitWeight
+from edgeprune.records.network import Network
+from edgeprune.records.report import FrozenRow
+
+
+@dataclass(frozen=True, eq=False)
+class Analysis:
+    """A Keras model with its trace, groups and costs."""
+
+    model: Any
+    trace: Trace
+    groups: Groups
+    network: Network
+
+    def unit_weights(self) -> list[UnitWeight]:
+        """The variables that make or ride on channels, for importance criteria."""
+        found = []
+        for weight in self.trace.context.weights.values():
+            axis = weight.produces if weight.role == "kernel" else (0 if 0 in weight.axes else None)
+            if axis is not None and axis in weight.axes:
+                units = self.groups.unit_of_id[weight.axes[axis]]
+                found.append(UnitWeight(weight.layer, weight.variable, weight.role, axis, units))
+        return found
+
+    def scores(self, name: str, **options: Any) -> tuple[np.ndarray, ...]:
+        """Importance of the units of every group by the named criterion."""
+        everything = score_units(name, self.unit_weights(), len(self.groups.group_of_unit), **options)
+        return per_group(everything, self.groups.units, criterion(name).comparable)
+
+    def shrink(self, scores: tuple[np.ndarray, ...], kept: np.ndarray) -> Any:
+        """The smaller Keras model that keeps the most important units of every group. kept: (groups,)."""
+        removed = units_to_remove(self.groups.units, scores, kept)
+        return remove_channels(self.model, self.trace, self.groups.keep_ids(removed))
+
+    def frozen(self) -> tuple[FrozenRow, ...]:
+        """Layers whose channels stay, each with its reasons in one row."""
+        reasons: dict[tuple[str, str], list[str]] = {}
+        for freeze in self.trace.context.freezes:
+            reasons.setdefault((freeze.layer, freeze.kind), []).append(freeze.reason)
+        return tuple(FrozenRow(layer, kind, _reason(found)) for (layer, kind), found in reasons.items())
+
+
+def _reason(found: list[str]) -> str:
+    """That a layer is the model's output explains enough."""
+    return OUTPUT_REASON if OUTPUT_REASON in found else "; ".join(found)
+
+
+def analyse(model: Any) -> Analysis:
+    """Trace a model and find its groups."""
+    traced = trace(model)
+    groups = find_groups(traced)
+    return Analysis(model, traced, groups, to_network(traced, groups))

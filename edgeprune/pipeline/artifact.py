@@ -1,0 +1,60 @@
+"""One TFLite file as the pipeline sees it: converted, sized, checked for traps and judged on the validation data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgeprune.atomic import write_bytes
+from edgeprune.errors import ValidationError
+from edgeprune.export.convert import convert
+from edgeprune.export.modes import allowed_modes
+from edgeprune.pipeline.job import Job
+from edgeprune.tflite.compat import traps
+from edgeprune.tflite.inspect import inspect
+from edgeprune.validate.metric import evaluate_keras, evaluate_tflite
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """File size and peak RAM (activations as the runtime places them, plus loaded weights) of a TFLite file."""
+
+    size_bytes: int
+    ram_bytes: int
+
+
+def write_tflite(job: Job, model: Any, mode: str, path: Path) -> Sizes:
+    """Convert `model` and write it; calibration samples are drawn where the mode needs them.
+
+    Raises:
+        InputError: TFLite can't hold the model.
+        ValidationError: the artifact would fail on the target's runtime.
+    """
+    verdict = next(verdict for verdict in allowed_modes(job.target, job.facts) if verdict.mode == mode)
+    content = convert(model, mode, job.representative, per_channel_dense=verdict.per_channel_dense)
+    write_bytes(path, content)
+    runtime = job.target.runtime
+    for trap in traps(path, runtime.package, runtime.version, job.target.isa):
+        if trap.severity == "fails":
+            raise ValidationError(f"the {mode} model would fail on {job.target.title}: {trap.reason}; {trap.remedy}")
+    return sizes_of(path)
+
+
+def sizes_of(path: Path) -> Sizes:
+    """Size and RAM of a TFLite file; float16 weights are expanded to float32 when loaded."""
+    summary = inspect(path)
+    return Sizes(summary.size_bytes, summary.peak_arena_bytes + summary.unpacked_weight_bytes)
+
+
+def tflite_metric(job: Job, path: Path) -> float:
+    """The validation metric of a TFLite file, run as shipped."""
+    names = [port.name for port in job.signature.inputs]
+    return evaluate_tflite(
+        path, job.validation_batches(), job.task.metric, input_names=names, batch_count=job.validation_count()
+    )
+
+
+def keras_metric(job: Job, model: Any) -> float:
+    """The validation metric of a Keras model."""
+    return evaluate_keras(model, job.validation_batches(), job.task.metric, batch_count=job.validation_count())

@@ -1,0 +1,176 @@
+"""The last step: one report from all stages, and the artifacts in the output folder."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from edgeprune.atomic import replacing, write_json, write_text
+from edgeprune.cost.counts import total_macs, total_params
+from edgeprune.errors import ValidationError
+from edgeprune.graph.surgery import copy_compiled_state
+from edgeprune.model_file import save_model
+from edgeprune.pipeline.analysis import Analysis, analyse
+from edgeprune.pipeline.costs import plan_costs
+from edgeprune.pipeline.job import Job, model_digest, versions
+from edgeprune.pipeline.rounds import load_stage
+from edgeprune.pipeline.rows import layer_rows, layers_of
+from edgeprune.pipeline.search import Found, Goal
+from edgeprune.records.bench import BenchResult
+from edgeprune.records.network import Network
+from edgeprune.records.report import (
+    BuildReport,
+    Latency,
+    LimitRow,
+    Metric,
+    ModelRecord,
+    Parity,
+    QuantizeTrial,
+    RoundRow,
+)
+from edgeprune.report.html import render_html
+
+
+def assemble(
+    job: Job,
+    analysis: Analysis,
+    goal: Goal,
+    baseline: dict[str, Any],
+    precision: dict[str, Any],
+    found: Found,
+    bench: BenchResult,
+) -> BuildReport:
+    """Write model.tflite, model.keras, report.json, report.html, plan.json and manifest.json; return the report.
+
+    Raises:
+        ValidationError: the exported model's outputs are not the Keras model's.
+    """
+    model = load_stage(job, job.stages.path(found.stage, "model.keras")) if found.stage else job.model
+    final = analyse(model)
+    parity = Parity(**found.export["parity"])
+    if not parity.passed:
+        raise ValidationError(
+            f"the {goal.mode} model's outputs differ from the Keras model's by {parity.max_error:.3g} of their range, "
+            f"tolerance {parity.tolerance:.3g}; nothing was written. Try another --quantize mode"
+        )
+    before = _record(job, analysis.network, baseline, "none")
+    after = _record(job, final.network, found.export, goal.mode)
+    dense, small = analysis.network, final.network
+    report = BuildReport(
+        target=job.target.name,
+        strategy="structured",
+        seed=job.options.seed,
+        baseline=before,
+        result=after,
+        budget=asdict(job.budget),
+        limits=_limits(goal, before, after, found.export["lost"]),
+        layers=layer_rows(
+            layers_of(dense, plan_costs(dense, job.target, "none"), dense.full),
+            layers_of(small, plan_costs(small, job.target, goal.mode), small.full),
+        ),
+        frozen=analysis.frozen(),
+        rounds=tuple(_round_row(number, row) for number, row in enumerate(found.rounds, 1)),
+        quantize_trials=tuple(_trial(job, row) for row in precision["trials"]),
+        parity=parity,
+        bench=bench,
+        notes=_notes(job, goal, found),
+        versions=versions(job.target),
+    )
+    _write(job, report, model, found)
+    return report
+
+
+def _record(job: Job, network: Network, facts: dict[str, Any], mode: str) -> ModelRecord:
+    target, metric = job.target, job.task.metric
+    return ModelRecord(
+        metric=Metric(metric.name, facts["metric"], metric.higher_is_better),
+        size_bytes=facts["size_bytes"],
+        macs=total_macs(network, network.full),
+        params=total_params(network, network.full),
+        peak_ram_bytes=facts["ram_bytes"],
+        latency_ms=Latency(facts["latency_ms"], "predicted", target.title, target.threads),
+        quantize=mode,
+    )
+
+
+def _limits(goal: Goal, before: ModelRecord, after: ModelRecord, lost: float) -> tuple[LimitRow, ...]:
+    values = {
+        "latency_ms": ("latency_ms", 1.0, before.latency_ms.value, after.latency_ms.value),
+        "size_bytes": ("size_kb", 1e-3, before.size_bytes, after.size_bytes),
+        "ram_bytes": ("ram_kb", 1e-3, before.peak_ram_bytes, after.peak_ram_bytes),
+    }
+    rows = []
+    for key, limit in goal.limits.items():
+        name, scale, old, new = values[key]
+        rows.append(LimitRow(name, limit * scale, old * scale, new * scale, new <= limit))
+    if goal.max_drop is not None:
+        # one count of tolerance in the last digit of a float32 metric
+        rows.append(LimitRow("accuracy_drop", goal.max_drop, 0.0, lost, lost <= goal.max_drop + 1e-7))
+    return tuple(rows)
+
+
+def _round_row(number: int, row: dict[str, Any]) -> RoundRow:
+    return RoundRow(
+        number=number,
+        macs=row["macs"],
+        params=row["params"],
+        latency_ms=row["costs"]["latency_ms"],
+        metric_after_surgery=row["metric_after_surgery"],
+        metric_after_training=row["metric_after_training"],
+        epochs=row["epochs"],
+    )
+
+
+def _trial(job: Job, row: dict[str, Any]) -> QuantizeTrial:
+    metric = job.task.metric
+    value = None if row["metric"] is None else Metric(metric.name, row["metric"], metric.higher_is_better)
+    return QuantizeTrial(row["quantize"], value, row["size_bytes"], row["chosen"], row["reason"])
+
+
+def _notes(job: Job, goal: Goal, found: Found) -> tuple[str, ...]:
+    notes = [f"Data: {job.data.description}."]
+    if not found.rounds:
+        notes.append(f"Nothing was pruned: {goal.mode} alone keeps the budget.")
+    notes.append(
+        f"Latency on {job.target.title} is predicted, not measured: {job.target.cost_source}. "
+        "The local benchmark ran on this host, one thread, which is another machine."
+    )
+    return tuple(notes)
+
+
+def _write(job: Job, report: BuildReport, model: Any, found: Found) -> None:
+    """Artifacts, each whole or not at all; the manifest comes last and names them all."""
+    folder = job.folder
+    with replacing(folder / "model.tflite") as temporary:
+        temporary.write_bytes(job.stages.path(found.export["stage"], "model.tflite").read_bytes())
+    if model is not job.model:
+        copy_compiled_state(job.model, model)
+    save_model(model, folder / "model.keras")
+    document = report.to_json()
+    write_json(folder / "report.json", document)
+    write_json(folder / "plan.json", {"layers": document["layers"], "frozen": document["frozen"]})
+    write_text(folder / "report.html", render_html(report))
+    names = ("model.tflite", "model.keras", "report.json", "report.html", "plan.json")
+    write_json(
+        folder / "manifest.json",
+        {
+            "sha256": {name: _sha256(folder / name) for name in names},
+            "weights_sha256": model_digest(model),
+            "seed": job.options.seed,
+            "versions": report.versions,
+            "inputs": {
+                "data": job.data.description,
+                "data_sha256": [job.data.train.fingerprint(), job.data.validation.fingerprint()],
+                "model_sha256": model_digest(job.model),
+                "options": asdict(job.options),
+                "budget": asdict(job.budget),
+                "target": job.target.name,
+            },
+        },
+    )
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,147 @@
+"""`build`: model + data + target + budget -> a TFLite file that keeps the budget, and a report that shows it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgeprune.errors import BudgetError
+from edgeprune.pipeline.job import Job, Options
+from edgeprune.pipeline.prepare import check_options, prepare, start_tensorflow
+from edgeprune.pipeline.stages import only_one_build
+from edgeprune.records.report import BuildReport
+from edgeprune.target import Budget, Target, load_target
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """A finished build. `folder` holds model.tflite, model.keras, report.html, report.json, plan.json and
+    manifest.json."""
+
+    report: BuildReport
+    folder: Path
+
+    @property
+    def tflite(self) -> Path:
+        """The TFLite file."""
+        return self.folder / "model.tflite"
+
+    def load_model(self) -> Any:
+        """The pruned Keras model, compiled as the original was."""
+        from edgeprune.model_file import load_model
+
+        return load_model(self.folder / "model.keras")
+
+
+def build(
+    model: Any,
+    target: Target | str,
+    *,
+    train: Any = None,
+    validation: Any = None,
+    budget: Budget | None = None,
+    output: str | Path = "edgeprune-build",
+    options: Options | None = None,
+    task: Any = None,
+    fresh: bool = False,
+    search_path: Path | None = None,
+    validation_fraction: float = 0.2,
+    allow_lambda: bool = False,
+) -> BuildResult:
+    """Prune, fine-tune, convert and validate a model for a board.
+
+    Interrupted at any point, the same call continues after the last finished step and ends with the same model.
+    TensorFlow's operations are made deterministic in this process.
+
+    Args:
+        model: a built functional or Sequential Keras 3 model, or the path of a .keras or .h5 file.
+        target: a Target, or the name or TOML path of one.
+        train: labelled data in any form of `edgeprune.data.load.load_data`: (x, y) arrays, a tf.data.Dataset,
+            "file.npz", a folder of class folders, "package.module:function".
+        validation: the same for validation; split off from `train` where None.
+        budget: limits to keep; the target's default budget where None.
+        output: folder for the artifacts; created, and never shared with another build.
+        options: epochs, rounds, criterion, quantization, seed; see Options.
+        task: a TaskOptions for loss, optimizer and metric where the model is not compiled.
+        fresh: throw away what an earlier build left in `output`.
+
+    Raises:
+        InputError: something given can't be used.
+        BudgetError: the budget can't be met; where training got that far, the closest model is in `output`.
+        ValidationError: the TFLite model does not agree with the Keras model or would fail on the target.
+    """
+    options = Options() if options is None else options
+    check_options(options)
+    target = load_target(target) if isinstance(target, str) else target
+    folder = Path(output)
+    start_tensorflow()
+    if isinstance(model, (str, Path)):
+        from edgeprune.model_file import load_model
+
+        model = load_model(model, allow_lambda=allow_lambda)
+    from edgeprune.task.options import TaskOptions
+
+    with only_one_build(folder):
+        job = prepare(
+            model,
+            train,
+            validation,
+            target,
+            budget,
+            options,
+            TaskOptions() if task is None else task,
+            folder,
+            fresh=fresh,
+            search_path=search_path,
+            validation_fraction=validation_fraction,
+            allow_lambda=allow_lambda,
+        )
+        report = run(job)
+    if not report.met:
+        raise unmet(report, folder)
+    return BuildResult(report, folder)
+
+
+def unmet(report: BuildReport, folder: Path) -> BudgetError:
+    """The error for a budget that the best model misses."""
+    missed = [row for row in report.limits if not row.met]
+    text = "; ".join(f"{row.name} reached {row.result:.4g}, limit {row.limit:.4g}" for row in missed)
+    return BudgetError(
+        f"the budget is not met: {text}. The closest model is in {folder}; allow more, give more --epochs or --rounds, "
+        "or start from another model",
+        {row.name: row.result for row in report.limits},
+    )
+
+
+def run(job: Job) -> BuildReport:
+    """All stages of a prepared job."""
+    from edgeprune.pipeline.analysis import analyse
+    from edgeprune.pipeline.artifact import tflite_metric, write_tflite
+    from edgeprune.pipeline.assemble import assemble
+    from edgeprune.pipeline.costs import corrections_from, plan_costs
+    from edgeprune.pipeline.measure import measure
+    from edgeprune.pipeline.precision import choose_precision
+    from edgeprune.pipeline.search import Goal, check_feasible, search
+    from edgeprune.plan.limits import resolve
+
+    analysis = analyse(job.model)
+    network = analysis.network
+
+    def baseline_stage(folder: Path) -> dict[str, Any]:
+        sizes = write_tflite(job, job.model, "none", folder / "dense.tflite")
+        return {"metric": tflite_metric(job, folder / "dense.tflite"), **vars(sizes)}
+
+    baseline = job.stages.run("baseline", baseline_stage)
+    precision = job.stages.run("precision", lambda folder: choose_precision(job, network, baseline["metric"], folder))
+    mode = precision["mode"]
+    corrections = corrections_from(network, job.target, mode, precision["size_bytes"], precision["ram_bytes"])
+    dense_ms = float(plan_costs(network, job.target, "none").model.latency_ms(network.full))
+    limits = resolve(job.budget, dense_ms, baseline["size_bytes"], baseline["ram_bytes"])
+    goal = Goal(limits, mode, corrections, baseline["metric"], job.budget.max_accuracy_drop)
+    check_feasible(job, analysis, goal)
+    found = search(job, analysis, goal)
+    bench = measure(
+        job, job.stages.path("baseline", "dense.tflite"), job.stages.path(found.export["stage"], "model.tflite")
+    )
+    return assemble(job, analysis, goal, baseline | {"latency_ms": dense_ms}, precision, found, bench)

@@ -1,0 +1,91 @@
+"""`prune_channels`: one-shot structured pruning of a Keras model, without targets, budgets or files."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from edgeprune.errors import InputError
+from edgeprune.plan.uniform import uniform
+
+# Enough samples for a stable mean of the gradients, in bounded time.
+SCORING_SAMPLES = 2048
+
+
+def prune_channels(
+    model: Any,
+    ratio: float,
+    criterion: str = "l1",
+    *,
+    data: Any = None,
+    loss: Any = None,
+    multiple: int = 1,
+    batch_size: int = 32,
+    seed: int = 0,
+) -> Any:
+    """A smaller model: each group of coupled channels loses `ratio` of its units, the least important first.
+
+    The given model is not changed. Weights are carried over and the compiled state is kept. Model inputs and
+    outputs never change; channels that an operation without a rule touches stay.
+
+    Args:
+        model: a built functional or Sequential Keras 3 model.
+        ratio: share of each group to remove, 0 <= ratio < 1.
+        criterion: "l1", "taylor" or "random".
+        data: (x, y) arrays or a tf.data.Dataset; needed by "taylor".
+        loss: overrides the compiled loss for "taylor".
+        multiple: kept counts are multiples of it (8 suits most runtimes); the default 1 keeps the ratio exact.
+        seed: for "random" and for the order of the data.
+
+    Raises:
+        InputError: a bad ratio or criterion, a model whose graph can't be read, data that don't fit.
+    """
+    from edgeprune.quiet import silence
+
+    silence()
+    if isinstance(ratio, bool) or not isinstance(ratio, (int, float)) or not math.isfinite(ratio) or not 0 <= ratio < 1:
+        raise InputError(f"prune_channels: ratio must be a number with 0 <= ratio < 1. Received: ratio={ratio!r}")
+    if isinstance(multiple, bool) or not isinstance(multiple, int) or multiple < 1:
+        raise InputError(f"prune_channels: multiple must be a whole number of at least 1. Received: {multiple!r}")
+    from edgeprune.importance.table import criterion as find_criterion
+    from edgeprune.pipeline.analysis import analyse
+
+    needs_data = find_criterion(criterion).needs_data
+    analysis = analyse(model)
+    options: dict[str, Any] = {"seed": seed}
+    if needs_data:
+        from edgeprune.task.options import TaskOptions
+
+        options |= gradient_options(model, data, TaskOptions(loss=loss), batch_size, seed)
+    scores = analysis.scores(criterion, **options)
+    return analysis.shrink(scores, uniform(analysis.network.full, ratio, multiple))
+
+
+def gradient_options(
+    model: Any, data: Any, task: Any, batch_size: int, seed: int, search_path: Path | None = None
+) -> dict[str, Any]:
+    """What gradient criteria need: a loss and a stream of training batches (at most 2048 samples).
+
+    Raises:
+        InputError: no data, or data that don't fit the model.
+    """
+    if data is None:
+        raise InputError("this criterion needs data: give (x, y) arrays, a tf.data.Dataset or --data")
+    from edgeprune.data.load import load_data
+    from edgeprune.data.signature import signature_of
+    from edgeprune.pipeline.losses import scalar_loss
+    from edgeprune.task.options import TaskOptions
+    from edgeprune.task.resolve import resolve_task
+
+    signature = signature_of(model)
+    train = load_data(data, signature, seed=seed, search_path=search_path).train
+    labels = train.label_sample(1024, seed)
+    resolved = resolve_task(model, labels, signature, TaskOptions() if task is None else task)
+    samples = min(SCORING_SAMPLES, train.size or SCORING_SAMPLES)
+    return {
+        "model": model,
+        "loss": scalar_loss(model, resolved),
+        "batches": train.batches(batch_size, samples),
+        "n_batches": -(-samples // batch_size),
+    }

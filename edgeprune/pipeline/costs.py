@@ -1,0 +1,44 @@
+"""Cost models of a network on the build's target, corrected by what real files of the dense model showed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgeprune.cost.model import Corrections, CostModel
+from edgeprune.plan.greedy import Costs
+from edgeprune.records.network import Network
+from edgeprune.target import Target
+
+
+@dataclass(frozen=True)
+class PlanCosts:
+    """Costs of plans for one network, mode and target."""
+
+    model: CostModel
+
+    @property
+    def functions(self) -> Costs:
+        """The cost functions that allocation steers by."""
+        model = self.model
+        return {"latency_ms": model.latency_ms, "size_bytes": model.size_bytes, "ram_bytes": model.ram_bytes}
+
+    def exact(self, kept: np.ndarray) -> dict[str, float]:
+        """Costs of one plan, with activations placed as the runtime places them."""
+        return {
+            "latency_ms": float(self.model.latency_ms(kept)),
+            "size_bytes": float(self.model.size_bytes(kept)),
+            "ram_bytes": float(self.model.arena_ram_bytes(kept)),
+        }
+
+
+def plan_costs(network: Network, target: Target, mode: str, corrections: Corrections = Corrections()) -> PlanCosts:  # noqa: B008
+    """Costs in one quantization mode on a target."""
+    return PlanCosts(CostModel(network, target.cost[mode], mode, target.channel_multiple, corrections))
+
+
+def corrections_from(network: Network, target: Target, mode: str, size_bytes: int, ram_bytes: int) -> Corrections:
+    """The constants by which the predictions for the dense network miss a real file of it."""
+    predicted = plan_costs(network, target, mode).exact(network.full)
+    return Corrections(size_bytes - int(predicted["size_bytes"]), ram_bytes - int(predicted["ram_bytes"]))

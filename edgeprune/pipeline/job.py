@@ -1,0 +1,104 @@
+"""What one build works on: model, data, task, target, budget, options and the folder of its stages."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgeprune.data.load import LoadedData
+from edgeprune.data.signature import Signature
+from edgeprune.data.split import Split
+from edgeprune.data.structure import in_port_order
+from edgeprune.export.modes import ModelFacts
+from edgeprune.pipeline.stages import Stages
+from edgeprune.target import Budget, Target
+from edgeprune.task.resolve import Task
+
+
+@dataclass(frozen=True)
+class Options:
+    """Choices of a build that are not a model, data, target or budget.
+
+    epochs: fine-tuning epochs of each round. rounds: of prune and fine-tune. calibration: samples for int8.
+    """
+
+    strategy: str = "auto"
+    quantize: str = "auto"
+    criterion: str = "taylor"
+    epochs: int = 6
+    rounds: int = 3
+    batch_size: int = 64
+    calibration: int = 200
+    seed: int = 0
+    quick_bench: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One build for one target."""
+
+    model: Any
+    signature: Signature
+    data: LoadedData
+    task: Task
+    target: Target
+    budget: Budget
+    options: Options
+    folder: Path
+    stages: Stages
+    facts: ModelFacts
+    allow_lambda: bool = False
+
+    def validation_batches(self) -> Iterator[tuple[list[np.ndarray], Any]]:
+        """Validation batches with one array per model input, in order."""
+        for x, y in self.data.validation.batches(self.options.batch_size):
+            yield list(in_port_order(x, self.signature.inputs, "x")), y
+
+    def validation_count(self) -> int | None:
+        """Number of validation batches where known."""
+        return batch_count(self.data.validation, self.options.batch_size)
+
+    def representative(self) -> Sequence[list[np.ndarray]]:
+        """Calibration samples from the training data, balanced by class."""
+        return [self.data.train.sample(self.options.calibration, self.options.seed)]
+
+
+def batch_count(split: Split, batch_size: int) -> int | None:
+    """Number of batches where the size is known."""
+    return None if split.size is None else -(-split.size // batch_size)
+
+
+def identity(
+    model: Any, data: LoadedData, task: Task, target: Target, budget: Budget, options: Options
+) -> dict[str, Any]:
+    """What the result of a build depends on; a rerun with the same identity continues."""
+    return {
+        "model": model_digest(model),
+        "data": [data.train.fingerprint(), data.validation.fingerprint()],
+        "metric": task.metric.name,
+        "target": asdict(target),
+        "budget": asdict(budget),
+        "options": asdict(options),
+        "versions": versions(target),
+    }
+
+
+def model_digest(model: Any) -> str:
+    """sha256 over the architecture, the compiled loss and optimizer, and all weights."""
+    digest = hashlib.sha256(model.to_json().encode())
+    for variable in model.variables:
+        digest.update(np.ascontiguousarray(np.asarray(variable)).tobytes())
+    return digest.hexdigest()
+
+
+def versions(target: Target) -> dict[str, str]:
+    """Versions of what made the result, for reproduction."""
+    packages = ("edgeprune", "tensorflow", "keras", "ai-edge-litert", "numpy")
+    found = {package: version(package) for package in packages}
+    return {**found, f"target runtime ({target.runtime.package})": target.runtime.version}

@@ -1,0 +1,83 @@
+"""Choosing the quantization mode on the dense model: the fastest one that keeps the accuracy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from edgeprune.errors import InputError
+from edgeprune.export.modes import allowed_modes
+from edgeprune.pipeline.artifact import tflite_metric, write_tflite
+from edgeprune.pipeline.costs import plan_costs
+from edgeprune.pipeline.job import Job
+from edgeprune.progress import say
+from edgeprune.records.network import Network
+from edgeprune.target import QUANTIZE_MODES
+from edgeprune.task.drop import drop
+
+# What quantization alone may cost where the budget names no accuracy.
+_DEFAULT_DROP = 0.01
+
+
+def choose_precision(job: Job, network: Network, baseline_metric: float, folder: Path) -> dict[str, Any]:
+    """Try the allowed modes from the fastest on and take the first that loses at most half of the allowed drop.
+
+    The other half is left for pruning. With `--quantize MODE` that mode is taken whatever it loses.
+
+    Returns:
+        mode, sizes of the dense model in it, and one row per mode that was considered.
+    """
+    verdicts = {verdict.mode: verdict for verdict in allowed_modes(job.target, job.facts)}
+    wanted = job.options.quantize
+    if wanted != "auto" and not verdicts[wanted].allowed:
+        raise InputError(f"--quantize {wanted} can't be used for {job.target.name}: {verdicts[wanted].reason}")
+    latency = {
+        mode: float(plan_costs(network, job.target, mode).model.latency_ms(network.full)) for mode in QUANTIZE_MODES
+    }
+    order = sorted(QUANTIZE_MODES, key=lambda mode: (latency[mode], -QUANTIZE_MODES.index(mode)))
+    order = order if wanted == "auto" else [wanted]
+    allowed = job.budget.max_accuracy_drop
+    allowed = (_DEFAULT_DROP if allowed is None else allowed) / 2
+
+    trials: list[dict[str, Any]] = []
+    chosen: dict[str, Any] | None = None
+    best: dict[str, Any] | None = None
+    for mode in order:
+        if not verdicts[mode].allowed:
+            trials.append(_trial(mode, None, None, verdicts[mode].reason))
+            continue
+        if chosen is not None:
+            trials.append(_trial(mode, None, None, f"not tried: {chosen['quantize']} is faster and accurate enough"))
+            continue
+        path = folder / f"dense.{mode}.tflite"
+        say(f"trying {mode}: predicted {latency[mode]:.3g} ms on {job.target.title}")
+        sizes = write_tflite(job, job.model, mode, path)
+        metric = tflite_metric(job, path)
+        lost = drop(baseline_metric, metric, job.task.metric.higher_is_better)
+        trial = _trial(mode, metric, sizes.size_bytes, "") | {"lost": lost, "ram_bytes": sizes.ram_bytes}
+        trials.append(trial)
+        if wanted != "auto":
+            trial["reason"] = "asked for"
+            chosen = trial
+        elif lost <= allowed:
+            trial["reason"] = f"the fastest that loses at most {allowed:.4g} before pruning (half of the allowed drop)"
+            chosen = trial
+        else:
+            trial["reason"] = f"loses {lost:.4g} before pruning, more than {allowed:.4g} (half of the allowed drop)"
+            best = trial if best is None or lost < best["lost"] else best
+    if chosen is None:
+        if best is None:
+            raise InputError(f"no quantization mode can be used: {'; '.join(t['reason'] for t in trials)}")
+        chosen = best
+        chosen["reason"] += "; still the best there is"
+    chosen["chosen"] = True
+    return {
+        "mode": chosen["quantize"],
+        "size_bytes": chosen["size_bytes"],
+        "ram_bytes": chosen["ram_bytes"],
+        "trials": trials,
+    }
+
+
+def _trial(mode: str, metric: float | None, size_bytes: int | None, reason: str) -> dict[str, Any]:
+    return {"quantize": mode, "metric": metric, "size_bytes": size_bytes, "chosen": False, "reason": reason}

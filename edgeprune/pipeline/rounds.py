@@ -1,0 +1,127 @@
+"""One round: score, allocate, cut, re-estimate BatchNorm, fine-tune."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgeprune.cost.counts import total_macs, total_params
+from edgeprune.cost.model import Corrections
+from edgeprune.importance.table import criterion
+from edgeprune.model_file import load_model, save_model
+from edgeprune.pipeline.analysis import Analysis, analyse
+from edgeprune.pipeline.artifact import keras_metric
+from edgeprune.pipeline.channels import SCORING_SAMPLES
+from edgeprune.pipeline.costs import PlanCosts, plan_costs
+from edgeprune.pipeline.job import Job
+from edgeprune.pipeline.losses import scalar_loss
+from edgeprune.plan.greedy import Allocation, greedy
+from edgeprune.plan.limits import Limits
+from edgeprune.progress import say
+from edgeprune.recover.batchnorm import reestimate_statistics
+from edgeprune.recover.finetune import Recipe, finetune
+
+# Samples for BatchNorm statistics: enough for stable means, bounded time.
+_STATISTICS_SAMPLES = 12800
+
+
+def prune_round(
+    job: Job, model: Any, limits: Limits, mode: str, corrections: Corrections, title: str, seed: int, folder: Path
+) -> dict[str, Any]:
+    """Cut `model` until the limits are met by prediction, then fine-tune; the result is in folder/model.keras.
+
+    Every random choice comes from `seed`. A round that was stopped goes on after its last finished epoch.
+
+    Returns:
+        what the report needs of the round: costs, metrics, epochs.
+    """
+    import keras
+
+    keras.utils.set_random_seed(seed)
+    cut = folder / "cut.keras"
+    if not cut.exists():
+        analysis = analyse(model)
+        scores = group_scores(job, analysis, seed)
+        costs = plan_costs(analysis.network, job.target, mode, corrections)
+        allocation = allocate(scores, costs, limits, job.target.channel_multiple)
+        smaller = analysis.shrink(scores, allocation.kept) if (allocation.kept < analysis.network.full).any() else model
+        statistics = min(_STATISTICS_SAMPLES, job.data.train.size or _STATISTICS_SAMPLES)
+        batches = job.data.train.batches(job.options.batch_size, statistics)
+        reestimate_statistics(smaller, batches, -(-statistics // job.options.batch_size))
+        save_model(smaller, cut)
+    model = load_stage(job, cut)
+    return train_and_record(job, model, mode, corrections, title, seed, folder)
+
+
+def train_and_record(
+    job: Job, model: Any, mode: str, corrections: Corrections, title: str, seed: int, folder: Path
+) -> dict[str, Any]:
+    """Fine-tune `model` and write folder/model.keras."""
+    done = finetune(
+        model,
+        job.data.train,
+        Recipe(job.options.epochs, job.options.batch_size, seed),
+        job.task,
+        evaluate=lambda candidate: keras_metric(job, candidate),
+        state=folder / "training.npz",
+        title=title,
+    )
+    save_model(model, folder / "model.keras")
+    (folder / "training.npz").unlink(missing_ok=True)
+    network = analyse(model).network
+    costs = plan_costs(network, job.target, mode, corrections).exact(network.full)
+    better = max if job.task.metric.higher_is_better else min
+    row = {
+        "macs": total_macs(network, network.full),
+        "params": total_params(network, network.full),
+        "costs": costs,
+        "metric_after_surgery": done.metrics[0],
+        "metric_after_training": better(done.metrics),
+        "epochs": done.epochs_done,
+    }
+    say(
+        f"{title}: predicted {costs['latency_ms']:.3g} ms, {job.task.metric.name} "
+        f"{row['metric_after_surgery']:.4f} after the cut, {row['metric_after_training']:.4f} after training"
+    )
+    return row
+
+
+def group_scores(job: Job, analysis: Analysis, seed: int) -> tuple[np.ndarray, ...]:
+    """Importance of every unit by the build's criterion, on training data where it needs data."""
+    name = job.options.criterion
+    options: dict[str, Any] = {"seed": seed}
+    if criterion(name).needs_data:
+        samples = min(SCORING_SAMPLES, job.data.train.size or SCORING_SAMPLES)
+        options |= {
+            "model": analysis.model,
+            "loss": scalar_loss(analysis.model, job.task),
+            "batches": job.data.train.batches(job.options.batch_size, samples),
+            "n_batches": -(-samples // job.options.batch_size),
+        }
+    return analysis.scores(name, **options)
+
+
+def allocate(scores: tuple[np.ndarray, ...], costs: PlanCosts, limits: Limits, multiple: int) -> Allocation:
+    """Greedy allocation whose RAM holds with activations placed as the runtime places them.
+
+    Allocation steers by a lower bound of the RAM; where placing needs more, the limit is lowered by that much.
+    """
+    lowered = limits
+    for _ in range(8):
+        allocation = greedy(scores, costs.functions, lowered, multiple)
+        exact = costs.exact(allocation.kept)
+        missed = tuple(name for name, limit in limits.items() if exact[name] > limit)
+        allocation = Allocation(allocation.kept, exact, missed)
+        over = 0.0 if limits.ram_bytes is None else exact["ram_bytes"] - limits.ram_bytes
+        if over <= 0 or missed != ("ram_bytes",) or lowered.ram_bytes is None:
+            break
+        lowered = replace(lowered, ram_bytes=lowered.ram_bytes - over)
+    return allocation
+
+
+def load_stage(job: Job, path: Path) -> Any:
+    """A model that an earlier step of this build wrote; a Lambda in it is the user's own, allowed at the start."""
+    return load_model(path, allow_lambda=job.allow_lambda)

@@ -1,0 +1,151 @@
+"""From the dense model to one that keeps the budget: rounds, export, and more rounds where a limit is still missed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from edgeprune.cost.model import Corrections
+from edgeprune.errors import BudgetError
+from edgeprune.importance.table import per_group
+from edgeprune.pipeline.analysis import Analysis
+from edgeprune.pipeline.artifact import Sizes, tflite_metric, write_tflite
+from edgeprune.pipeline.costs import plan_costs
+from edgeprune.pipeline.job import Job
+from edgeprune.pipeline.rounds import allocate, load_stage, prune_round, train_and_record
+from edgeprune.plan.limits import Limits, between
+from edgeprune.task.drop import drop
+from edgeprune.validate.parity import check_parity
+
+# After the planned rounds: how often a limit that the real file still misses is tried again.
+_EXTRA_ROUNDS = 2
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What has to be reached: cost limits, the accuracy limit and the mode they are meant in."""
+
+    limits: Limits
+    mode: str
+    corrections: Corrections
+    baseline_metric: float
+    max_drop: float | None
+
+
+@dataclass(frozen=True)
+class Found:
+    """The best candidate: its stage, exported file and what was measured of it."""
+
+    stage: str
+    export: dict[str, Any]
+    rounds: tuple[dict[str, Any], ...]
+
+
+def check_feasible(job: Job, analysis: Analysis, goal: Goal) -> None:
+    """Refuse a budget that no plan can meet, before anything is trained.
+
+    Raises:
+        BudgetError: names the smallest costs that pruning can reach and the limits that stop it.
+    """
+    scores = per_group(_ones(analysis), analysis.groups.units, True)
+    costs = plan_costs(analysis.network, job.target, goal.mode, goal.corrections)
+    allocation = allocate(scores, costs, goal.limits, job.target.channel_multiple)
+    if allocation.missed:
+        raise BudgetError(
+            f"the budget can't be met by pruning channels: {closest_text(allocation.costs, goal.limits)}; "
+            f"every group is at its smallest ({job.target.channel_multiple} channels). Allow more, or change the model",
+            allocation.costs,
+        )
+
+
+def closest_text(costs: dict[str, float], limits: Limits) -> str:
+    """The limits that are missed, with the closest values reached."""
+    units = {"latency_ms": (1.0, "ms latency"), "size_bytes": (1000.0, "kB file size"), "ram_bytes": (1000.0, "kB RAM")}
+    parts = []
+    for name, limit in limits.items():
+        if costs[name] > limit:
+            scale, unit = units[name]
+            parts.append(f"closest {costs[name] / scale:.4g} {unit}, limit {limit / scale:.4g}")
+    return "; ".join(parts)
+
+
+def search(job: Job, analysis: Analysis, goal: Goal) -> Found:
+    """Prune in rounds of shrinking limits, export, and correct what the real file still misses."""
+    costs = plan_costs(analysis.network, job.target, goal.mode, goal.corrections).exact(analysis.network.full)
+    rounds: list[dict[str, Any]] = []
+    stage, model = "", job.model
+    needs_pruning = any(costs[name] > limit for name, limit in goal.limits.items())
+    planned = job.options.rounds if needs_pruning else 0
+    for number in range(1, planned + 1):
+        limits = between(costs, goal.limits, number / planned)
+        stage, model = _round(job, model, limits, goal, number, planned, rounds)
+    found = _export(job, model, goal, len(rounds))
+    goal_limits = goal.limits
+    for _ in range(_EXTRA_ROUNDS if planned else 0):
+        over = {name: found[name] / limit for name, limit in goal.limits.items() if found[name] > limit}
+        number = len(rounds) + 1
+        if over:
+            # The real file is larger than predicted: ask for that much less.
+            goal_limits = replace(
+                goal_limits, **{name: getattr(goal_limits, name) / factor for name, factor in over.items()}
+            )
+            stage, model = _round(job, model, goal_limits, goal, number, number, rounds)
+        elif goal.max_drop is not None and found["lost"] > goal.max_drop:
+            stage, model = _more_training(job, model, goal, number, rounds)
+        else:
+            break
+        found = _export(job, model, goal, len(rounds))
+    return Found(stage, found, tuple(rounds))
+
+
+def _round(
+    job: Job, model: Any, limits: Limits, goal: Goal, number: int, planned: int, rounds: list[dict[str, Any]]
+) -> tuple[str, Any]:
+    name, title = f"round-{number}", f"round {number} of {planned}"
+    seed = job.options.seed + 1000 * number
+
+    def work(folder: Path) -> dict[str, Any]:
+        return prune_round(job, model, limits, goal.mode, goal.corrections, title, seed, folder)
+
+    rounds.append(job.stages.run(name, work))
+    return name, load_stage(job, job.stages.path(name, "model.keras"))
+
+
+def _more_training(job: Job, model: Any, goal: Goal, number: int, rounds: list[dict[str, Any]]) -> tuple[str, Any]:
+    name, title = f"round-{number}", f"round {number}, training only"
+    seed = job.options.seed + 1000 * number
+
+    def work(folder: Path) -> dict[str, Any]:
+        return train_and_record(job, model, goal.mode, goal.corrections, title, seed, folder)
+
+    rounds.append(job.stages.run(name, work))
+    return name, load_stage(job, job.stages.path(name, "model.keras"))
+
+
+def _export(job: Job, model: Any, goal: Goal, number: int) -> dict[str, Any]:
+    """Convert and judge the model of a round; everything the budget asks of the file."""
+    from edgeprune.pipeline.analysis import analyse
+
+    def work(folder: Path) -> dict[str, Any]:
+        path = folder / "model.tflite"
+        sizes: Sizes = write_tflite(job, model, goal.mode, path)
+        metric = tflite_metric(job, path)
+        network = analyse(model).network
+        latency = float(plan_costs(network, job.target, goal.mode).model.latency_ms(network.full))
+        parity = check_parity(model, path, job.data.validation.inputs(64), goal.mode)
+        return {
+            "metric": metric,
+            "lost": drop(goal.baseline_metric, metric, job.task.metric.higher_is_better),
+            "latency_ms": latency,
+            "parity": asdict(parity),
+            **asdict(sizes),
+        }
+
+    return {"stage": f"export-{number}", **job.stages.run(f"export-{number}", work)}
+
+
+def _ones(analysis: Analysis) -> Any:
+    import numpy as np
+
+    return np.ones(len(analysis.groups.group_of_unit))

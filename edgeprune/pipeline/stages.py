@@ -1,0 +1,107 @@
+"""Recorded stages: a build that was stopped anywhere continues after the last finished one.
+
+A stage works in `stages/NAME.partial` and is finished by one rename to `stages/NAME`. What it needs again
+later it reads back from there, in the same run too, so a continued run sees exactly what an undisturbed one does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from edgeprune.atomic import disk_error, write_json
+from edgeprune.errors import InputError
+
+IDENTITY = "build.json"
+ARTIFACTS = ("model.tflite", "model.keras", "report.html", "report.json", "plan.json", "manifest.json")
+
+
+class Stages:
+    """The stage folder of one build. `identity` says what the build is made from; another build is refused."""
+
+    def __init__(self, folder: Path, identity: dict[str, Any], fresh: bool) -> None:
+        self.folder = folder
+        self.root = folder / "stages"
+        if fresh:
+            self._clear()
+        self._claim(identity)
+
+    def run(self, name: str, work: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
+        """Do a stage unless it is done. `work` gets the stage's folder and returns what to remember of it.
+
+        The folder of an interrupted stage is handed to `work` again with what it had written atomically.
+        """
+        done = self.root / name
+        partial = self.root / f"{name}.partial"
+        if not done.exists():
+            try:
+                partial.mkdir(parents=True, exist_ok=True)
+                write_json(partial / "result.json", work(partial))
+                os.replace(partial, done)
+            except OSError as error:
+                raise disk_error(error, partial) from error
+        found: dict[str, Any] = json.loads((done / "result.json").read_text(encoding="utf-8"))
+        return found
+
+    def path(self, name: str, file: str) -> Path:
+        """A file of a finished stage."""
+        return self.root / name / file
+
+    def _clear(self) -> None:
+        """Remove an earlier build's stages and artifacts, and nothing else."""
+        if (self.root / IDENTITY).exists():
+            shutil.rmtree(self.root)
+            for artifact in ARTIFACTS:
+                (self.folder / artifact).unlink(missing_ok=True)
+
+    def _claim(self, identity: dict[str, Any]) -> None:
+        marker = self.root / IDENTITY
+        if marker.exists():
+            earlier = json.loads(marker.read_text(encoding="utf-8"))
+            differs = sorted(key for key in {*earlier, *identity} if earlier.get(key) != identity.get(key))
+            if differs:
+                raise InputError(
+                    f"{self.folder} holds another build (other {', '.join(differs)}); choose another folder with -o, "
+                    "or pass --fresh to replace that build"
+                )
+            return
+        taken = [name for name in (*ARTIFACTS, "stages") if (self.folder / name).exists()]
+        if taken:
+            raise InputError(
+                f"{self.folder} already has {', '.join(taken)}, which no build of edgeprune wrote; choose another "
+                "folder with -o"
+            )
+        try:
+            write_json(marker, identity)
+        except OSError as error:
+            raise disk_error(error, marker) from error
+
+
+@contextlib.contextmanager
+def only_one_build(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock; it goes with the process, however that ends.
+
+    Raises:
+        InputError: another process builds there, or `folder` is a file or can't be written.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"the output {folder} is a file; give a folder with -o")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = open(folder / ".lock", "w")  # noqa: SIM115 - held until the build ends
+    except OSError as error:
+        raise disk_error(error, folder) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(
+                f"another edgeprune build is running in {folder}; wait for it or choose another -o"
+            ) from error
+        yield

@@ -1,0 +1,112 @@
+"""Fine-tuning after surgery: early stop, best weights kept, one checkpoint per epoch.
+
+Every epoch starts from recorded state only (weights, optimizer, seed + epoch), so a run that was
+killed and continued ends with the same weights as an undisturbed one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgeprune.data.split import Split
+from edgeprune.errors import InputError
+from edgeprune.progress import progress
+from edgeprune.recover import checkpoint
+from edgeprune.recover.checkpoint import Progress
+from edgeprune.task.resolve import Task
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to fine-tune. The learning rate falls from its start to 1 % of it along a half cosine over `epochs`."""
+
+    epochs: int
+    batch_size: int
+    seed: int
+    patience: int = 4
+
+
+def finetune(
+    model: Any,
+    train: Split,
+    recipe: Recipe,
+    task: Task,
+    *,
+    evaluate: Callable[[Any], float],
+    state: Path,
+    title: str,
+) -> Progress:
+    """Train `model` in place and leave its best weights in it, the untrained ones included.
+
+    Args:
+        evaluate: takes the model, returns the validation metric.
+        state: checkpoint file; continued from when it exists.
+
+    Raises:
+        InputError: the loss became NaN or infinite in the first epoch.
+    """
+    import keras
+
+    optimizer, higher_is_better = task.make_optimizer(), task.metric.higher_is_better
+    model.compile(optimizer=optimizer, loss=task.loss, loss_weights=task.loss_weights, jit_compile=False)
+    optimizer.build(model.trainable_variables)
+    # read before a checkpoint overwrites it, so that every run computes the same rates
+    start_rate = None if _is_schedule(optimizer) else float(np.asarray(optimizer.learning_rate))
+    everything = [*model.variables, *optimizer.variables]
+    if state.exists():
+        done, best = checkpoint.restore(state, everything, len(model.weights))
+    else:
+        done, best = Progress(0, 0, (evaluate(model),)), model.get_weights()
+
+    steps = len(train.epoch(recipe.batch_size, recipe.seed))
+    with progress(title, recipe.epochs * steps) as advance:
+        advance(done.epochs_done * steps, "")
+        while done.epochs_done < recipe.epochs and done.epochs_done - done.best_epoch < recipe.patience:
+            epoch = done.epochs_done
+            keras.utils.set_random_seed(recipe.seed + epoch)
+            if start_rate is not None:
+                optimizer.learning_rate.assign(start_rate * _cosine(epoch, recipe.epochs))
+            note = f"best {_best(done, higher_is_better):.4f}"
+            bar = keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_, note=note: advance(1, note))
+            history = model.fit(
+                train.epoch(recipe.batch_size, recipe.seed + epoch), epochs=1, verbose=0, callbacks=[bar], shuffle=False
+            )
+            if not math.isfinite(history.history["loss"][-1]):
+                if epoch == 0:
+                    raise InputError(
+                        f"the training loss became {history.history['loss'][-1]} in the first epoch; lower "
+                        "[training] learning_rate, or check the loss and the labels"
+                    )
+                break
+            metric = evaluate(model)
+            better = metric > _best(done, higher_is_better) if higher_is_better else metric < _best(done, False)
+            if better:
+                best = model.get_weights()
+            done = Progress(epoch + 1, epoch + 1 if better else done.best_epoch, (*done.metrics, metric))
+            checkpoint.save(state, done, everything, best)
+    model.set_weights(best)
+    return done
+
+
+def _best(done: Progress, higher_is_better: bool) -> float:
+    finite = [value for value in done.metrics if math.isfinite(value)]
+    if not finite:
+        return -math.inf if higher_is_better else math.inf
+    return max(finite) if higher_is_better else min(finite)
+
+
+def _cosine(epoch: int, epochs: int) -> float:
+    """1 at epoch 0, falling to 0.01 at `epochs`."""
+    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * epoch / max(epochs, 1)))
+
+
+def _is_schedule(optimizer: Any) -> bool:
+    import keras
+
+    return isinstance(optimizer._learning_rate, keras.optimizers.schedules.LearningRateSchedule)
