@@ -1,0 +1,64 @@
+"""The one interface between a measurement and the device it runs on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+# Called with one line of the runner's progress, such as "round 0 3".
+OnProgress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What a device is asked to do; the fields are those of `runner.py`, with paths on this host.
+
+    mode "bench": measure all models in turns. mode "outputs": run `inputs` through the one model; `outputs` names
+    the .npz to write. Times are in seconds.
+    """
+
+    mode: Literal["bench", "outputs"]
+    models: tuple[Path, ...]
+    threads: int = 1
+    seed: int = 0
+    rounds: int = 5
+    round_secs: float = 10.0
+    warmup_secs: float = 2.0
+    inputs: Path | None = None
+    outputs: Path | None = None
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What the device answered.
+
+    runtime: package and version, such as "ai-edge-litert 2.3.0". machine: `runner.machine_state` before the run.
+    rounds_ms: per model, per round, raw milliseconds per invoke; empty for mode "outputs".
+    """
+
+    runtime: str
+    machine: dict[str, Any]
+    rounds_ms: tuple[tuple[tuple[float, ...], ...], ...] = field(default=())
+
+
+class Transport(Protocol):
+    """A device. Used as `with closing(open_device(spec)) as device`."""
+
+    def describe(self) -> str:
+        """The device as reports name it, such as "local"."""
+        ...
+
+    def run(self, request: RunRequest, on_progress: OnProgress | None = None) -> RunResult:
+        """Run one request to its end.
+
+        Raises:
+            DeviceError: the runtime crashed, hung or refused a model, or the device was lost.
+            InputError: the given inputs don't fit the model.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let the device go; nothing of the run stays behind on it."""
+        ...

@@ -1,0 +1,210 @@
+"""Known traps: files that convert and run on a desk, and fail or gain nothing on the board.
+
+Each was measured with the runtimes named in its reason. The table at the end lists all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from edgeprune.tflite.flatbuffer import read_model
+from edgeprune.tflite.inspect import min_runtime_version
+from edgeprune.tflite.model import TfliteModel, shape_of, text
+from edgeprune.tflite.op_versions import first_release, runtime_release
+from edgeprune.tflite.quantization import WEIGHTED_OPS, operation_mode
+from edgeprune.tflite.weights import encoding_of
+
+_CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "CONV_3D")
+
+
+@dataclass(frozen=True)
+class Trap:
+    """One reason not to use a file on a board. severity: "fails" does not load or crashes; "slow" gains nothing."""
+
+    name: str
+    severity: Literal["fails", "slow"]
+    reason: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Board:
+    """What decides whether a trap applies. isa: extensions as in targets/*.toml, such as ("neon", "dotprod")."""
+
+    package: str
+    version: str
+    isa: tuple[str, ...]
+
+    @property
+    def has_avx(self) -> bool:
+        """x86 with AVX: XNNPACK never runs sparse kernels there, so their bugs don't show."""
+        return any(extension.startswith("avx") for extension in self.isa)
+
+
+def traps(
+    model: Path | TfliteModel, runtime_package: str, runtime_version: str, isa: tuple[str, ...]
+) -> tuple[Trap, ...]:
+    """The traps a file holds for one runtime on one kind of CPU.
+
+    Args:
+        model: a path, or a file that was already read.
+        runtime_package: "ai-edge-litert" or "tflite-runtime".
+        runtime_version: such as "2.14.0".
+        isa: extensions of the CPU as in targets/*.toml, such as ("neon",) or ("sse4.1", "avx", "avx2").
+
+    Raises:
+        InputError: the file is missing, not TFLite, or damaged.
+    """
+    read = model if isinstance(model, TfliteModel) else read_model(model)
+    board = Board(runtime_package, runtime_version, isa)
+    return tuple(trap for rule in _RULES for trap in rule(read, board))
+
+
+def _weighted(model: TfliteModel) -> Iterator[tuple[str, Any, Any, str]]:
+    """(operation name, OperatorT, stored weight TensorT, mode) of the main subgraph's operations with weights."""
+    for operator, name in zip(model.main.operators, model.op_names, strict=True):
+        mode = operation_mode(model, operator, name)
+        if mode is not None:
+            yield name, operator, model.stored_weight(int(operator.inputs[WEIGHTED_OPS[name][1]])), mode
+
+
+def _sparse_dynamic_convolution(model: TfliteModel, board: Board) -> Iterator[Trap]:
+    count = sum(
+        name in _CONVOLUTIONS and mode == "dynamic" and encoding_of(weight) != "dense"
+        for name, _, weight, mode in _weighted(model)
+    )
+    if count:
+        yield Trap(
+            "dynamic-int8-sparse-convolution",
+            "fails",
+            f"{count} convolution(s) have sparse-encoded int8 weights and float activations; no runtime loads that",
+            "quantize with float16 or full int8, or export without the sparse encoding",
+        )
+
+
+def _block_sparse_dynamic_dense(model: TfliteModel, board: Board) -> Iterator[Trap]:
+    count = sum(
+        name == "FULLY_CONNECTED" and mode == "dynamic" and encoding_of(weight).startswith("block")
+        for name, _, weight, mode in _weighted(model)
+    )
+    if count and not board.has_avx:
+        yield Trap(
+            "dynamic-int8-block-sparse-dense",
+            "fails",
+            f"{count} dense layer(s) have block-sparse int8 weights and float activations; "
+            "ai-edge-litert 1.4 to 2.3 crashes on ARM",
+            "quantize with float16 or full int8, or export without the sparse encoding",
+        )
+
+
+def _sparse_full_integer(model: TfliteModel, board: Board) -> Iterator[Trap]:
+    count = sum(mode == "int8" and encoding_of(weight) != "dense" for _, _, weight, mode in _weighted(model))
+    if count:
+        yield Trap(
+            "int8-sparse",
+            "slow",
+            f"{count} full-int8 layer(s) have sparse-encoded weights; the file is smaller, but int8 always runs dense",
+            "remove channels instead, or use float16 with the sparse encoding where speed counts",
+        )
+
+
+def _pooled_convolution_head(model: TfliteModel, board: Board) -> Iterator[Trap]:
+    """Pool that keeps its dimensions -> 1x1 convolution -> reshape, in a model with sparse float convolutions."""
+    if board.has_avx or board.package != "ai-edge-litert":
+        return
+    sparse = any(
+        name in _CONVOLUTIONS and mode in ("none", "float16") and encoding_of(weight) != "dense"
+        for name, _, weight, mode in _weighted(model)
+    )
+    for name, operator, weight, _ in _weighted(model):
+        if sparse and name == "CONV_2D" and _is_pooled_head(model, operator, weight):
+            yield Trap(
+                "pooled-convolution-head",
+                "fails",
+                "global pooling, a 1x1 convolution and a reshape follow each other in a model with sparse weights; "
+                'ai-edge-litert 2.1.6 and 2.3 stop with "failed to reshape runtime" on ARM',
+                "use a Dense layer after the pooling instead of the 1x1 convolution",
+            )
+            return
+
+
+def _is_pooled_head(model: TfliteModel, operator: Any, weight: Any) -> bool:
+    kernel, pooled = shape_of(weight), shape_of(model.main.tensors[operator.inputs[0]])
+    if kernel[1:3] != (1, 1) or len(pooled) != 4 or pooled[1:3] != (1, 1):
+        return False
+    producer = model.producers.get(int(operator.inputs[0]))
+    if producer is None or model.op_names[producer] not in ("MEAN", "AVERAGE_POOL_2D"):
+        return False
+    return any(
+        model.op_names[reader] == "RESHAPE"
+        for output in operator.outputs
+        for reader in model.consumers.get(int(output), [])
+    )
+
+
+def _unknown_input_size(model: TfliteModel, board: Board) -> Iterator[Trap]:
+    for index in model.main.inputs:
+        tensor = model.main.tensors[index]
+        if -1 in shape_of(tensor)[1:]:
+            yield Trap(
+                "unknown-input-size",
+                "fails",
+                f'input "{text(tensor.name)}" has the shape {shape_of(tensor)}; '
+                "a size that is known only at run time does not load, except for the batch",
+                "export with a fixed input size",
+            )
+
+
+def _newer_operations(model: TfliteModel, board: Board) -> Iterator[Trap]:
+    release = runtime_release(board.package, board.version)
+    if release is None:
+        return
+    newer = {
+        f"{name} v{model.op_code(operator).version} (TensorFlow {needed[0]}.{needed[1]})": None
+        for graph in model.tree.subgraphs
+        for operator in graph.operators
+        for name in (model.op_name(operator),)
+        for needed in (first_release(name, model.op_code(operator).version),)
+        if needed is not None and needed > release
+    }
+    noted = min_runtime_version(model)
+    noted_release = runtime_release("tensorflow", noted) if noted else None
+    if not newer and (noted_release is None or noted_release <= release):
+        return
+    what = ", ".join(newer) if newer else f"the file asks for TensorFlow {noted}"
+    yield Trap(
+        "newer-than-runtime",
+        "fails",
+        f"{board.package} {board.version} is too old: {what}",
+        "use ai-edge-litert 2 on the board, or another quantization (float16 and none use older operations)",
+    )
+
+
+def _foreign_operations(model: TfliteModel, board: Board) -> Iterator[Trap]:
+    names = {
+        model.op_name(operator): None
+        for graph in model.tree.subgraphs
+        for operator in graph.operators
+        if model.is_custom(operator)
+    }
+    if names:
+        yield Trap(
+            "custom-operations",
+            "fails",
+            f"{', '.join(names)}: {board.package} has no such operation",
+            "replace the layers that need it with ones TFLite has; don't convert with SELECT_TF_OPS",
+        )
+
+
+_RULES: tuple[Callable[[TfliteModel, Board], Iterator[Trap]], ...] = (
+    _sparse_dynamic_convolution,
+    _block_sparse_dynamic_dense,
+    _pooled_convolution_head,
+    _unknown_input_size,
+    _newer_operations,
+    _foreign_operations,
+    _sparse_full_integer,
+)
