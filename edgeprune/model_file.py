@@ -233,7 +233,6 @@ def _saved_by(path: Path) -> str:
 
 
 def _check_graph(model: Any, path: Path) -> None:
-    """Refuse what is not a built graph of layers."""
     import keras
 
     if isinstance(model, keras.Sequential):
@@ -264,19 +263,12 @@ def _with_input_shape(model: Any, shape: tuple[int, ...]) -> Any:
         raise InputError(f"--input-shape {_shown(shape)} does not fit the model's input {sizes}; None may be replaced")
     if all(None not in tensor.shape[1:] for tensor in fitting):
         return model
-    inputs = [
-        keras.Input(
-            shape if any(tensor is other for other in fitting) else tensor.shape[1:],
-            dtype=tensor.dtype,
-            name=tensor.name,
-        )
-        for tensor in model.inputs
-    ]
+    sizes = [shape if _fits(shape, tensor.shape[1:]) else tensor.shape[1:] for tensor in model.inputs]
+    inputs = [keras.Input(s, dtype=t.dtype, name=t.name) for s, t in zip(sizes, model.inputs, strict=True)]
     try:
         # Sequential has one input and defines `input` only once it has been called.
-        sequential = isinstance(model, keras.Sequential)
-        packed = inputs[0] if sequential else keras.tree.pack_sequence_as(model.input, inputs)
-        fixed = keras.models.clone_model(model, input_tensors=packed)
+        packed = inputs[0] if isinstance(model, keras.Sequential) else keras.tree.pack_sequence_as(model.input, inputs)
+        fixed = keras.models.clone_model(model, input_tensors=packed, clone_function=_copied)
         fixed.set_weights(model.get_weights())
     # Layers check shapes in their own ways and with their own classes.
     except (ValueError, TypeError, RuntimeError) as error:
@@ -286,10 +278,16 @@ def _with_input_shape(model: Any, shape: tuple[int, ...]) -> Any:
     return fixed
 
 
+def _copied(layer: Any) -> Any:
+    import keras
+
+    if type(layer) is keras.layers.Lambda:  # its function is loaded already; from_config would refuse it
+        return keras.layers.Lambda(layer.function, layer._output_shape, layer.mask, layer.arguments, name=layer.name)
+    return layer.__class__.from_config(layer.get_config())
+
+
 def _fits(shape: tuple[int, ...], declared: tuple[int | None, ...]) -> bool:
-    return len(shape) == len(declared) and all(
-        size in (None, given) for size, given in zip(declared, shape, strict=True)
-    )
+    return len(shape) == len(declared) and all(d in (None, s) for d, s in zip(declared, shape, strict=True))
 
 
 def _shown(shape: Sequence[int | None]) -> str:

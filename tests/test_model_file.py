@@ -255,6 +255,15 @@ def test_lambda_needs_the_flag(tmp_path, ending):
     assert "Lambda" in refusal(path)
 
 
+def test_open_size_behind_a_trusted_lambda(tmp_path):
+    import keras
+
+    path = tmp_path / "lambda.keras"
+    keras.Sequential([keras.Input((None, None, 3)), keras.layers.Lambda(lambda x: 2 * x)]).save(path)
+    model = load_model(path, allow_lambda=True, input_shape=(2, 2, 3))
+    assert model.predict(np.ones((1, 2, 2, 3)), verbose=0).tolist() == [[[[2.0] * 3] * 2] * 2]
+
+
 def test_unbuilt_model(tmp_path):
     import keras
 

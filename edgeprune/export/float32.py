@@ -50,6 +50,11 @@ def _is_float(weight: Any) -> bool:
 
 
 def _float32_layer(layer: Any) -> Any:
+    import keras
+
+    if type(layer) is keras.layers.Lambda:  # its function is loaded already; from_config would refuse it
+        options = {"name": layer.name, "dtype": "float32"}
+        return keras.layers.Lambda(layer.function, layer._output_shape, layer.mask, layer.arguments, **options)
     return layer.__class__.from_config(_float32_config(layer.get_config()))
 
 

@@ -181,7 +181,8 @@ def test_mixed_precision_becomes_float32(policy):
         [keras.Input((8, 8, 3)), layers.Conv2D(4, 3, dtype=policy), layers.BatchNormalization(dtype=policy)],
         name="block",
     )
-    x = layers.Flatten(dtype=policy)(block(image))
+    x = layers.Lambda(lambda x: x * 2, dtype=policy)(block(image))
+    x = layers.Flatten(dtype=policy)(layers.TimeDistributed(layers.Dense(3, dtype=policy), dtype=policy)(x))
     model = keras.Model(image, layers.Dense(2, dtype="float32")(x))
     value = np.random.default_rng(0).random((1, 8, 8, 3), dtype=np.float32)
     content = convert(model, "none")
