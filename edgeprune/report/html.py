@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from edgeprune.records.bench import BenchResult
 from edgeprune.records.report import BuildReport, LayerRow, Metric
 from edgeprune.report import format as fmt
 from edgeprune.report.charts.budget_bars import budget_bars
-from edgeprune.report.charts.latency_histogram import latency_histogram
+from edgeprune.report.charts.latency_histogram import Histogram, latency_histogram
 from edgeprune.report.charts.rounds import rounds_chart
 from edgeprune.report.comparison import Comparison, compare, group_frozen, metric_bound
 from edgeprune.report.verdict import bench_phrase, headline, misses
 
 _TEMPLATES = Path(__file__).parent / "templates"
+# Control characters are errors in HTML, and lone surrogates (odd file names) can't be written as UTF-8.
+_UNFIT = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\ud800-\\udfff]")
 _CHARTED = ("latency_ms", "size_kb", "ram_kb", "accuracy_drop")
 
 
@@ -29,32 +33,30 @@ def render_html(report: BuildReport) -> str:
     """
     style, script = (Markup((_TEMPLATES / name).read_text(encoding="utf-8")) for name in ("report.css", "report.js"))
     rows = compare(report.baseline, report.result, report.limits)
-    return (
-        _environment()
-        .get_template("report.html.j2")
-        .render(
-            report=report,
-            style=style,
-            script=script,
-            style_hash=_source_hash(style),
-            script_hash=_source_hash(script),
-            title=f"edgeprune: {report.target}",
-            # A line must not end between a number and its unit.
-            headline=headline(report, arrow="\N{RIGHTWARDS ARROW}").replace(" %", "\N{NO-BREAK SPACE}%"),
-            misses=misses(report),
-            rows=rows,
-            bars=[(row, budget_bars(row, is_floor(row, report))) for row in rows if row.key in _CHARTED],
-            is_floor=lambda row: is_floor(row, report),
-            layers=report.layers,
-            totals=_totals(report.layers),
-            histogram=latency_histogram(report.bench) if report.bench else None,
-            bench_text=bench_phrase(report.bench, arrow="\N{RIGHTWARDS ARROW}") if report.bench else "",
-            rounds_svg=_rounds(report),
-            frozen_groups=group_frozen(report.frozen),
-            budget=[(name, value) for name, value in report.budget.items() if value is not None],
-            fmt=fmt,
-        )
+    template = _environment().get_template("report.html.j2")
+    page = template.render(
+        report=report,
+        style=style,
+        script=script,
+        style_hash=_source_hash(style),
+        script_hash=_source_hash(script),
+        title=f"edgeprune: {report.target}",
+        # A line must not end between a number and its unit.
+        headline=headline(report, arrow="\N{RIGHTWARDS ARROW}").replace(" %", "\N{NO-BREAK SPACE}%"),
+        misses=misses(report),
+        rows=rows,
+        bars=[(row, budget_bars(row, is_floor(row, report))) for row in rows if row.key in _CHARTED],
+        is_floor=lambda row: is_floor(row, report),
+        layers=report.layers,
+        totals=_totals(report.layers),
+        histogram=_histogram(report.bench),
+        bench_text=bench_phrase(report.bench, arrow="\N{RIGHTWARDS ARROW}") if report.bench else "",
+        rounds_svg=_rounds(report),
+        frozen_groups=group_frozen(report.frozen),
+        budget=[(name, value) for name, value in report.budget.items() if value is not None],
+        fmt=fmt,
     )
+    return _UNFIT.sub("?", page)
 
 
 def is_floor(row: Comparison, report: BuildReport) -> bool:
@@ -93,6 +95,13 @@ def _totals(layers: tuple[LayerRow, ...]) -> LayerRow:
         latency_ms_before=sum(row.latency_ms_before for row in layers),
         latency_ms_after=sum(row.latency_ms_after for row in layers),
     )
+
+
+def _histogram(bench: BenchResult | None) -> Histogram | None:
+    """The drawing of the samples; None without a benchmark or where a device reports no single samples."""
+    if bench is None or not all(stats.samples_ms for stats in (bench.model, bench.baseline) if stats):
+        return None
+    return latency_histogram(bench)
 
 
 def _rounds(report: BuildReport) -> Markup | None:

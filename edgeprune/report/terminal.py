@@ -149,8 +149,8 @@ def _line(console: Console, prefix: str, text: str, style: str = "") -> None:
     """
     body = Text(fmt.printable(text), style=style)
     if not console.is_terminal:
-        console.print(Text(prefix) + body, soft_wrap=True)
+        console.print(Text.assemble(prefix, body), soft_wrap=True)
         return
     for number, line in enumerate(body.wrap(console, max(console.width - len(prefix), 20), overflow="fold")):
         line.rstrip()
-        console.print(Text(prefix if number == 0 else " " * len(prefix), style="dim") + line, soft_wrap=True)
+        console.print(Text.assemble((prefix if number == 0 else " " * len(prefix), "dim"), line), soft_wrap=True)

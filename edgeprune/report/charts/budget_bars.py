@@ -25,15 +25,14 @@ def budget_bars(row: Comparison, floor: bool) -> Markup:
     label = f"{row.label}: before {_said(row.before)}, after {_said(row.after)}"
     if row.bound:
         share = (row.bound.value - low) / span
-        state = "limit" if row.met else "limit missed"
+        state = "met" if row.met else "missed"
         text = f"{'at least' if floor else 'limit'} {row.bound.text}"
         place = percent(share)
-        parts.append(element("line", x1=place, x2=place, y1="0", y2="62", class_=state))
-        parts.append(
-            element("text", text, x=place, y=_LIMIT_LABEL_BASELINE, text_anchor=anchor(share), class_=f"{state}-label")
-        )
-        label += f", {text}, {'met' if row.met else 'missed'}"
-    return picture(label, "bars", *parts)
+        parts.append(element("line", x1=place, x2=place, y1="0", y2="62", class_=f"limit {state}"))
+        side, css = anchor(share), f"limit-label {state}"
+        parts.append(element("text", text, x=place, y=_LIMIT_LABEL_BASELINE, text_anchor=side, class_=css))
+        label += f", {text}, {state}"
+    return picture(label, "bars" if row.bound else "bars unlimited", *parts)
 
 
 def _bar(name: str, quantity: Quantity | None, top: int, low: float, span: float) -> list[Markup]:
