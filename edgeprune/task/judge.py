@@ -50,7 +50,7 @@ def choose_metric(
     accuracy or mean absolute error by loss and labels, else (several outputs) the total loss.
 
     Raises:
-        InputError: unknown names, or a metric of unknown direction.
+        InputError: unknown names, a metric of unknown direction, or one that can't be computed.
     """
     candidates, notes = list(compiled), []
     if not candidates and options.metric not in (None, _LOSS):
@@ -80,7 +80,28 @@ def choose_metric(
     output, maker = makers[chosen]
     higher = direction_of(maker(), names[chosen], options.metric_higher_is_better)
     metric = TaskMetric(names[chosen], higher, signature, lambda: KerasAccumulator(maker(), output))
+    _try_out(metric, labels, signature)
     return Choice(metric, tuple(makers), tuple(notes))
+
+
+def _try_out(metric: TaskMetric, labels: tuple[np.ndarray, ...], signature: Signature) -> None:
+    """Compute the metric on made-up predictions, so that one that can't take these labels fails before training."""
+    from tensorflow.errors import OpError
+
+    few = tuple(part[:2] for part in labels)
+    predictions = []
+    for part, port in zip(few, signature.outputs, strict=True):
+        sizes = part.shape[1:] + (1,) * len(port.shape)
+        shape = [sizes[axis] if size is None else size for axis, size in enumerate(port.shape)]
+        predictions.append(np.full((len(part), *shape), 1.0 / max(1, shape[-1] if shape else 1), np.float32))
+    try:
+        metric.evaluate([signature.pack_outputs(few)], [signature.pack_outputs(predictions)])
+    except (OpError, TypeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(
+            f'the metric "{metric.name}" can\'t be computed on these labels: {reason}; '
+            "choose another with metric, or compile the model with one that fits"
+        ) from error
 
 
 def _from_options(metric: Any, signature: Signature) -> list[Candidate]:

@@ -44,7 +44,7 @@ class TaskMetric:
         """The metric over batches of labels and of predictions, in step.
 
         A batch is one array, or for several outputs a tuple in output order or a dictionary by name; labels as a Split
-        gives them, predictions float (n, *output shape).
+        gives them, predictions (n, *output shape).
 
         Raises:
             InputError: the metric isn't one number.
@@ -55,7 +55,7 @@ class TaskMetric:
         for labels, predictions in zip(y_true, y_pred, strict=True):
             accumulator.add(
                 tuple(np.asarray(part) for part in self.signature.flat_outputs(labels)),
-                tuple(np.asarray(part) for part in self.signature.flat_outputs(predictions)),
+                tuple(np.asarray(part, dtype=np.float32) for part in self.signature.flat_outputs(predictions)),
             )
             batches += 1
         if batches == 0:

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from tests.data.signatures import classifier, regressor, two_by_two
 
 from edgeprune.data.checks import check_arrays
 from edgeprune.errors import InputError
+from tests.data.signatures import classifier, regressor, two_by_two
 
 pytestmark = pytest.mark.unit
 
