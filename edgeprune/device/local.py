@@ -47,6 +47,9 @@ class LocalTransport:
             request_path = Path(folder, "request.json")
             request_path.write_text(json.dumps(_document(request, result_path)), encoding="utf-8")
             step, code, log = self._watch([sys.executable, str(script), str(request_path)], request, on_progress)
+            if request.outputs is not None:
+                # What a crash left half written; a finished file has its own name by now.
+                request.outputs.with_name(request.outputs.name + ".part").unlink(missing_ok=True)
             if not result_path.exists():
                 raise _death(request, step, code, log)
             result = json.loads(result_path.read_text(encoding="utf-8"))

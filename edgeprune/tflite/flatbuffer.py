@@ -17,6 +17,9 @@ IDENTIFIER = b"TFL3"
 MAX_BYTES = 2**31 - 1
 # No tensor of a runnable model comes close; keeps sums of tensor sizes inside 64 bits.
 _MAX_ELEMENTS = 2**40
+_MAX_RANK = 64
+# Signatures of one model share weights; more than this many times the file is not sharing any more.
+_MAX_SHARING = 64
 
 # What the generated reader raises on offsets that `verify` does not follow (inside operator options):
 # struct.error for a scalar, ValueError (numpy) for a vector beyond the end, TypeError for a negative position.
@@ -100,6 +103,9 @@ def _check_indices(model: TfliteModel) -> None:
         _check_range((*graph.inputs, *graph.outputs), 0, len(graph.tensors), where)
         for index, tensor in enumerate(graph.tensors):
             _check_tensor(model, tensor, f"tensor {index} of {where}")
+    data = [model.constant(tensor) for graph in tree.subgraphs for tensor in graph.tensors]
+    if sum(len(values) for values in data if values is not None) > _MAX_SHARING * len(model.content):
+        raise Damaged("its tensors share the same data over and over")
     for entry in tree.metadata:
         _check_range((entry.buffer,), 0, len(tree.buffers), "metadata")
     for signature in tree.signatureDefs:
@@ -115,6 +121,8 @@ def _check_range(indices: tuple[int, ...], low: int, high: int, what: str) -> No
 def _check_tensor(model: TfliteModel, tensor: Any, where: str) -> None:
     _check_range((tensor.buffer,), 0, len(model.tree.buffers), where)
     for shape in (tensor.shape, tensor.shapeSignature):
+        if shape is not None and len(shape) > _MAX_RANK:
+            raise Damaged(f"{where} has {len(shape)} dimensions")
         if shape is not None and any(size < -1 for size in shape):
             raise Damaged(f"{where} has the shape {tuple(int(size) for size in shape)}")
     if elements(tensor) > _MAX_ELEMENTS:

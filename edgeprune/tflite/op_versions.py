@@ -71,10 +71,11 @@ def first_release(name: str, version: int) -> tuple[int, int] | None:
 def runtime_release(package: str, version: str) -> tuple[int, int] | None:
     """The TensorFlow release, (major, minor), that a runtime package corresponds to.
 
-    tflite-runtime shares TensorFlow's numbers. ai-edge-litert does not: 1.x was cut between 2.18 and 2.20, so
-    2.20 is the newest it can be. None when unknown (ai-edge-litert 2 and later): nothing can be ruled out.
+    tflite-runtime shares TensorFlow's numbers. ai-edge-litert does not: 1.4.0, the last of 1.x, refuses what came
+    with 2.20, so 2.19 is the newest that 1.x can be. None when unknown (ai-edge-litert 2 and later): nothing can be
+    ruled out.
     """
     numbers = tuple(int(part) if part.isdigit() else 0 for part in (*version.split("."), "0")[:2])
     if package in ("tflite-runtime", "tensorflow"):
         return numbers[0], numbers[1]
-    return (2, 20) if package == "ai-edge-litert" and numbers[0] == 1 else None
+    return (2, 19) if package == "ai-edge-litert" and numbers[0] == 1 else None

@@ -9,9 +9,14 @@ from __future__ import annotations
 
 import struct
 
+from ai_edge_litert import schema_py_generated as schema
+
+# What the runtime's own check (flatbuffers::Verifier) allows.
+MAX_TABLES = 1_000_000
+
 # Fields that hold offsets, per table: field id (position in schema.fbs) -> kind.
 #   "string"; a number: vector of scalars of that many bytes; "Name": a table; "[Name]": a vector of tables;
-#   "Name|": a union whose member tables hold scalars and scalar vectors only, which the reader checks itself.
+#   "Scalars": a table that holds scalars and scalar vectors only, which the reader checks itself.
 _OFFSET_FIELDS: dict[str, dict[int, str | int]] = {
     "Model": {
         1: "[OperatorCode]",
@@ -28,10 +33,10 @@ _OFFSET_FIELDS: dict[str, dict[int, str | int]] = {
     "SubGraph": {0: "[Tensor]", 1: 4, 2: 4, 3: "[Operator]", 4: "string"},
     "Tensor": {0: 4, 3: "string", 4: "Quantization", 6: "Sparsity", 7: 4, 9: "[VariantSubType]"},
     "VariantSubType": {0: 4},
-    "Quantization": {0: 4, 1: 4, 2: 4, 3: 8, 5: "Scalars|"},
+    "Quantization": {0: 4, 1: 4, 2: 4, 3: 8, 5: "Scalars"},
     "Sparsity": {0: 4, 1: 4, 2: "[DimensionMetadata]"},
-    "DimensionMetadata": {3: "Scalars|", 5: "Scalars|"},
-    "Operator": {1: 4, 2: 4, 4: "Options|", 5: 1, 7: 1, 8: 4, 12: "Options|"},
+    "DimensionMetadata": {3: "Scalars", 5: "Scalars"},
+    "Operator": {1: 4, 2: 4, 4: "Options", 5: 1, 7: 1, 8: 4, 12: "Options2"},
     "Buffer": {0: 1},
     "Metadata": {0: "string"},
     "SignatureDef": {0: "[TensorMap]", 1: "[TensorMap]", 2: "string"},
@@ -39,7 +44,21 @@ _OFFSET_FIELDS: dict[str, dict[int, str | int]] = {
     "ExternalBufferGroup": {0: "string"},
     "ExternalBuffer": {4: "string"},
     "Scalars": {},
-    "Options": {},
+    "VarHandle": {0: "string", 1: "string"},
+    "CustomCall": {0: "string", 2: "string"},
+    "Composite": {0: "string"},
+}
+
+# Unions in an Operator: field that holds the member's number, and the members that hold strings; others are "Scalars".
+_UNIONS: dict[str, tuple[int, dict[int, str]]] = {
+    "Options": (3, {schema.BuiltinOptions.VarHandleOptions: "VarHandle"}),
+    "Options2": (
+        11,
+        {
+            schema.BuiltinOptions2.StablehloCustomCallOptions: "CustomCall",
+            schema.BuiltinOptions2.StableHLOCompositeOptions: "Composite",
+        },
+    ),
 }
 
 
@@ -48,13 +67,14 @@ class Damaged(ValueError):
 
 
 class _Walk:
-    """One pass over `content`. `budget` is what may still be met, in bytes of tables, strings and offsets."""
+    """One pass over `content`. `budget` is what may still be met, in bytes of tables, lists and names."""
 
     def __init__(self, content: bytes) -> None:
         self.content = content
         # Each table is met through a 4-byte offset and starts with 4 bytes of its own, so a file without shared
         # parts never exceeds its own size. Converters share a few (the empty buffer), hence the factor.
         self.budget = 4 * len(content) + 1024
+        self.tables = 0
 
     def spend(self, size: int, what: str) -> None:
         self.budget -= size
@@ -77,24 +97,35 @@ class _Walk:
     def table(self, position: int, kind: str) -> None:
         """Check the table whose first byte is at `position`."""
         self.spend(8, kind)
+        self.tables += 1
+        if self.tables > MAX_TABLES:
+            raise Damaged(f"it holds more than {MAX_TABLES} tables, which no runtime accepts")
         vtable = position - self._signed(position, kind)
         if not 0 <= vtable <= len(self.content) - 4:
             raise Damaged(f"the layout of a {kind} lies outside the file")
         vtable_bytes, table_bytes = struct.unpack_from("<HH", self.content, vtable)
         if vtable_bytes < 4 or vtable + vtable_bytes > len(self.content) or position + table_bytes > len(self.content):
             raise Damaged(f"a {kind} reaches beyond the file")
+        slots = struct.unpack_from(f"<{vtable_bytes // 2 - 2}H", self.content, vtable + 4)
         for field, points_to in _OFFSET_FIELDS[kind].items():
-            slot = 4 + 2 * field
-            if slot + 2 > vtable_bytes:
+            if field >= len(slots) or not slots[field]:
                 continue
-            offset = struct.unpack_from("<H", self.content, vtable + slot)[0]
-            if offset:
-                self.field(position + offset, points_to, kind)
+            if points_to in _UNIONS:
+                points_to = self.member(str(points_to), position, slots)
+            self.field(position + slots[field], points_to, kind)
+
+    def member(self, union: str, position: int, slots: tuple[int, ...]) -> str:
+        """The kind of table that a union of the table at `position` holds."""
+        type_field, members = _UNIONS[union]
+        at = position + slots[type_field] if slots[type_field] else None
+        if at is not None and at >= len(self.content):
+            raise Damaged("the type of an operation's options lies outside the file")
+        return members.get(self.content[at], "Scalars") if at is not None else "Scalars"
 
     def field(self, position: int, points_to: str | int, kind: str) -> None:
         """Check what the offset stored at `position` points to."""
         if isinstance(points_to, int):
-            self.vector(position, points_to, f"a list in a {kind}")
+            self.spend(points_to * self.vector(position, points_to, f"a list in a {kind}")[1], f"a list in a {kind}")
         elif points_to == "string":
             self.spend(self.vector(position, 1, f"a name in a {kind}")[1], f"a name in a {kind}")
         elif points_to.startswith("["):
@@ -103,7 +134,7 @@ class _Walk:
             for entry in range(start, start + 4 * length, 4):
                 self.table(entry + self.u32(entry, kind), points_to[1:-1])
         else:
-            self.table(position + self.u32(position, kind), points_to.rstrip("|"))
+            self.table(position + self.u32(position, kind), points_to)
 
     def _signed(self, position: int, what: str) -> int:
         value = self.u32(position, what)

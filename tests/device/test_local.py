@@ -60,6 +60,14 @@ def test_a_crash_names_signal_model_and_step(request_for, tmp_path, name):
     assert "\n" not in str(caught.value)
 
 
+def test_a_crash_leaves_no_half_written_outputs(request_for, tmp_path):
+    body = 'open(request["outputs"] + ".part", "w").close()\nos.abort()\n'
+    request = RunRequest("outputs", request_for.models, inputs=tmp_path / "in.npz", outputs=tmp_path / "out.npz")
+    with pytest.raises(DeviceError, match="SIGABRT"):
+        LocalTransport(runner=runner(tmp_path, body)).run(request)
+    assert not list(tmp_path.glob("out.npz*"))
+
+
 def test_the_second_model_is_blamed_for_its_own_crash(request_for, tmp_path):
     other = tmp_path / "other.tflite"
     other.write_bytes(dense_network().pack())

@@ -149,5 +149,5 @@ def test_release_tables():
     assert first_release("STABLEHLO_CBRT", 1) == (2, 17)
     assert runtime_release("tflite-runtime", "2.14.0") == (2, 14)
     assert runtime_release("tflite-runtime", "2.5.0.post1") == (2, 5)
-    assert runtime_release("ai-edge-litert", "1.4.0") == (2, 20)
+    assert runtime_release("ai-edge-litert", "1.4.0") == (2, 19)
     assert runtime_release("ai-edge-litert", "2.1.6") is None

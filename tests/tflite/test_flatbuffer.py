@@ -119,6 +119,51 @@ def test_tables_that_share_parts_over_and_over_are_refused_quickly():
     assert time.perf_counter() - began < 2
 
 
+def test_names_and_lists_that_many_operations_share_are_refused():
+    """2000 operations that share one list of 2000 inputs, or options with one name of 20 kB."""
+    for shared in ("inputs", "name"):
+        builder = flatbuffers.Builder(1 << 16)
+        inputs = builder.CreateNumpyVector(np.zeros(2000, np.int32))
+        options = schema.VarHandleOptionsT(sharedName="n" * 20_000).Pack(builder)
+        operators = []
+        for _ in range(2000):
+            schema.OperatorStart(builder)
+            if shared == "inputs":
+                schema.OperatorAddInputs(builder, inputs)
+            else:
+                schema.OperatorAddBuiltinOptionsType(builder, schema.BuiltinOptions.VarHandleOptions)
+                schema.OperatorAddBuiltinOptions(builder, options)
+            operators.append(schema.OperatorEnd(builder))
+        schema.SubGraphStartOperatorsVector(builder, len(operators))
+        for operator in operators:
+            builder.PrependUOffsetTRelative(operator)
+        listed = builder.EndVector()
+        schema.SubGraphStart(builder)
+        schema.SubGraphAddOperators(builder, listed)
+        graph = schema.SubGraphEnd(builder)
+        schema.ModelStartSubgraphsVector(builder, 1)
+        builder.PrependUOffsetTRelative(graph)
+        graphs = builder.EndVector()
+        schema.ModelStart(builder)
+        schema.ModelAddSubgraphs(builder, graphs)
+        builder.Finish(schema.ModelEnd(builder), b"TFL3")
+        with pytest.raises(Damaged, match="over and over"):
+            verify(bytes(builder.Output()))
+
+
+def test_data_that_many_tensors_share_is_refused():
+    file = dense_network(data=np.ones((4, 8), np.float32))
+    for _ in range(60):
+        file.tensors[file.tensor((256, 256))].buffer = len(file.buffers)
+    file.buffers.append(schema.BufferT(data=np.zeros(256 * 256 * 4, np.uint8)))
+    content = file.pack()
+    parse_model(content, "m.tflite")
+    for _ in range(20):
+        file.tensors[file.tensor((256, 256))].buffer = len(file.buffers) - 1
+    with pytest.raises(InputError, match="share the same data"):
+        parse_model(file.pack(), "m.tflite")
+
+
 def test_verify_accepts_a_shared_empty_buffer():
     """TensorFlow's converter lets all tensors without data share one buffer table."""
     builder = flatbuffers.Builder(1024)
@@ -183,6 +228,7 @@ def broken(change) -> bytes:
         (lambda file: setattr(file.operators[0], "opcodeIndex", 9), "unknown code 9"),
         (lambda file: setattr(file.tensors[1], "shape", np.array([4, 9], np.int32)), "128 bytes of data; .* needs 144"),
         (lambda file: setattr(file.tensors[0], "shape", np.array([2**30, 2**30], np.int32)), "elements"),
+        (lambda file: setattr(file.tensors[0], "shape", np.full(99, 2, np.int32)), "99 dimensions"),
         (lambda file: setattr(file.tensors[0], "shape", np.array([-5], np.int32)), r"shape \(-5,\)"),
         (
             lambda file: (
