@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -78,7 +79,7 @@ def identity(
     model: Any, data: LoadedData, task: Task, target: Target, budget: Budget, options: Options
 ) -> dict[str, Any]:
     """What the result of a build depends on; a rerun with the same identity continues."""
-    return {
+    parts = {
         "model": model_digest(model),
         "data": [data.train.fingerprint(), data.validation.fingerprint()],
         "metric": task.metric.name,
@@ -87,12 +88,14 @@ def identity(
         "options": asdict(options),
         "versions": versions(target),
     }
+    as_stored: dict[str, Any] = json.loads(json.dumps(parts))
+    return as_stored
 
 
 def model_digest(model: Any) -> str:
     """sha256 over the architecture, the compiled loss and optimizer, and all weights."""
     digest = hashlib.sha256(model.to_json().encode())
-    for variable in model.variables:
+    for variable in model.weights:  # without the states of random layers, which change at every load
         digest.update(np.ascontiguousarray(np.asarray(variable)).tobytes())
     return digest.hexdigest()
 

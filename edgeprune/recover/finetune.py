@@ -56,6 +56,7 @@ def finetune(
     optimizer, higher_is_better = task.make_optimizer(), task.metric.higher_is_better
     model.compile(optimizer=optimizer, loss=task.loss, loss_weights=task.loss_weights, jit_compile=False)
     optimizer.build(model.trainable_variables)
+    _seed_dropout(model, recipe.seed)
     # read before a checkpoint overwrites it, so that every run computes the same rates
     start_rate = None if _is_schedule(optimizer) else float(np.asarray(optimizer.learning_rate))
     everything = [*model.variables, *optimizer.variables]
@@ -73,7 +74,7 @@ def finetune(
             if start_rate is not None:
                 optimizer.learning_rate.assign(start_rate * _cosine(epoch, recipe.epochs))
             note = f"best {_best(done, higher_is_better):.4f}"
-            bar = keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_, note=note: advance(1, note))
+            bar = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs, note=note: advance(1, note))
             history = model.fit(
                 train.epoch(recipe.batch_size, recipe.seed + epoch), epochs=1, verbose=0, callbacks=[bar], shuffle=False
             )
@@ -92,6 +93,13 @@ def finetune(
             checkpoint.save(state, done, everything, best)
     model.set_weights(best)
     return done
+
+
+def _seed_dropout(model: Any, seed: int) -> None:
+    """Give every random layer its own stream from `seed`: the states are drawn anew whenever a model is loaded."""
+    states = [variable for variable in model.variables if "seed_generator" in variable.path]
+    for number, state in enumerate(states):
+        state.assign([seed, number])
 
 
 def _best(done: Progress, higher_is_better: bool) -> float:
