@@ -42,7 +42,6 @@ setup(
         "keras>=3.10",
         "numpy>=1.26",
         "pillow>=10",
-        "plotly>=6",
         "rich>=13",
         "scipy>=1.11",
         "tensorflow>=2.21",

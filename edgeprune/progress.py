@@ -15,7 +15,7 @@ def progress(description: str, total: int | None) -> Iterator[Callable[[int, str
     elapsed time and ETA, goes to stderr and disappears when done. `total` None means unknown.
     """
     if not sys.stderr.isatty():
-        yield lambda steps=1, note="": None
+        yield _silent
         return
     from rich.console import Console
     from rich.progress import (
@@ -38,7 +38,15 @@ def progress(description: str, total: int | None) -> Iterator[Callable[[int, str
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(description, total=total, note="")
-        yield lambda steps=1, note="": bar.update(task, advance=steps, note=note)
+
+        def advance(steps: int, note: str) -> None:
+            bar.update(task, advance=steps, note=note)
+
+        yield advance
+
+
+def _silent(steps: int, note: str) -> None:
+    """No bar where stderr is not a terminal."""
 
 
 def say(message: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import sys
@@ -76,7 +77,8 @@ def main(arguments: list[str] | None = None) -> None:
 def _fail(message: str, code: int, arguments: list[str]) -> None:
     """Print one error line to stderr (and a JSON document to stdout under --json), then exit."""
     line = " ".join(message.split())
-    if "--json" in arguments:
-        print(json.dumps({"error": line, "exit_code": code}))
     print(f"edgeprune: {line}", file=sys.stderr)
+    if "--json" in arguments:
+        with contextlib.suppress(BrokenPipeError):
+            print(json.dumps({"error": line, "exit_code": code}), flush=True)
     sys.exit(code)

@@ -130,7 +130,7 @@ def _trial(job: Job, row: dict[str, Any]) -> QuantizeTrial:
 
 
 def _notes(job: Job, goal: Goal, found: Found) -> tuple[str, ...]:
-    notes = [f"Data: {job.data.description}."]
+    notes = [f"Data: {job.data.description}.", *job.task.notes]
     if not found.rounds:
         notes.append(f"Nothing was pruned: {goal.mode} alone keeps the budget.")
     notes.append(

@@ -101,7 +101,7 @@ def _bytes(key: str, label: str, before: int, after: int, limits: dict[str, Limi
     return Comparison(
         key=key,
         label=label,
-        hint="computed: the tensor arena at its fullest" if key == "ram_kb" else "",
+        hint="computed: weights plus the most activations at once" if key == "ram_kb" else "",
         before=_size(before),
         after=_size(after),
         bound=_size(limit.limit * 1000) if limit else None,
