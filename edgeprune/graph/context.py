@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,7 +49,9 @@ class Call:
 
     `inputs` are the ids of all tensor arguments in call order, each of the tensor's rank with axis 0 the
     batch; an axis along which the ids do not change has length 1. `shapes` and `output_shapes` are the
-    tensors' shapes. `args` and `kwargs` are the call's arguments as recorded by Keras.
+    tensors' shapes. `args` and `kwargs` are the call's arguments as recorded by Keras. `outputs` are the Keras
+    tensors the call makes and `readers` the nodes of the same graph that read a tensor, by the tensor's id(); rules
+    that must choose between layouts look ahead through them. Both are empty for a call inside a wrapper.
     """
 
     operation: Any
@@ -59,6 +61,8 @@ class Call:
     output_shapes: tuple[tuple[int | None, ...], ...]
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
+    outputs: tuple[Any, ...] = ()
+    readers: Mapping[int, Sequence[Any]] = field(default_factory=dict)
 
     @property
     def kind(self) -> str:

@@ -37,9 +37,9 @@ class _Rebuild:
     def __init__(self, trace: Trace, keep_ids: np.ndarray) -> None:
         self.keep_ids = keep_ids
         self.weights = trace.context.weights
-        self.kept: dict[int, dict[str, int]] = {}
+        self.masks: dict[int, dict[str, np.ndarray]] = {}
         for (operation, name), ids in trace.context.layer_ids.items():
-            self.kept.setdefault(operation, {})[name] = int(keep_ids[ids].sum())
+            self.masks.setdefault(operation, {})[name] = keep_ids[ids]
         self.made: dict[int, Any] = {}
         self.pairs: list[tuple[Any, Any]] = []
 
@@ -54,7 +54,7 @@ class _Rebuild:
             new_inputs.append(keras.Input(batch_shape=shape, dtype=tensor.dtype, name=layer.name, sparse=tensor.sparse))
         tensors = {id(old): new for old, new in zip(graph.inputs, new_inputs, strict=True)}
         for node in nodes_in_order(graph):
-            args, kwargs = node.arguments.fill_in(tensors)
+            args, kwargs = self._arguments(node, tensors)
             incoming = [tuple(tensors[id(tensor)].shape) for tensor in node.arguments.keras_tensors]
             outputs = keras.tree.flatten(self.operation(node.operation, incoming)(*args, **kwargs))
             tensors.update({id(old): new for old, new in zip(node.outputs, outputs, strict=True)})
@@ -82,12 +82,22 @@ class _Rebuild:
                 self.pairs.append((operation, self.made[key]))
         return self.made[key]
 
+    def _arguments(self, node: Any, tensors: dict[int, Any]) -> Any:
+        """A call's arguments with the new tensors, and with slices and constants cut to the kept channels."""
+        args, kwargs = node.arguments.fill_in(tensors)
+        rule = rule_for(node.operation)
+        masks = self.masks.get(id(node.operation))
+        if rule is None or rule.rewrite is None or masks is None:
+            return args, kwargs
+        return rule.rewrite(args, kwargs, masks)
+
     def _remake(self, operation: Any) -> Any:
         rule = rule_for(operation)
+        masks = self.masks.get(id(operation))
         try:
             config = operation.get_config()
-            if rule is not None:
-                config = rule.resize(config, self.kept.get(id(operation), {}))
+            if rule is not None and masks is not None:  # a call that was frozen has registered nothing
+                config = rule.resize(config, {name: int(mask.sum()) for name, mask in masks.items()})
             return type(operation).from_config(config)
         except (NotImplementedError, TypeError, ValueError) as error:
             raise InputError(

@@ -106,18 +106,23 @@ class _Walk:
     def run(self, graph: Any, inputs: list[int], prefix: str) -> list[int]:
         """Walk one graph on numbered input tensors; returns the numbers of its outputs."""
         numbers = {id(tensor): number for tensor, number in zip(graph.inputs, inputs, strict=True)}
-        for node in nodes_in_order(graph):
+        nodes = nodes_in_order(graph)
+        readers: dict[int, list[Any]] = {}
+        for node in nodes:
+            for tensor in node.arguments.keras_tensors:
+                readers.setdefault(id(tensor), []).append(node)
+        for node in nodes:
             incoming = [numbers[id(tensor)] for tensor in node.arguments.keras_tensors]
             nested = functional_graph(node.operation)
             path = prefix + node.operation.name
             if nested is not None:
                 outgoing = self.run(nested, incoming, path + "/")
             else:
-                outgoing = self.visit(node, incoming, path)
+                outgoing = self.visit(node, incoming, path, readers)
             numbers.update({id(tensor): number for tensor, number in zip(node.outputs, outgoing, strict=True)})
         return [numbers[id(tensor)] for tensor in graph.outputs]
 
-    def visit(self, node: Any, incoming: list[int], path: str) -> list[int]:
+    def visit(self, node: Any, incoming: list[int], path: str, readers: dict[int, list[Any]]) -> list[int]:
         call = Call(
             operation=node.operation,
             path=path,
@@ -126,6 +131,8 @@ class _Walk:
             output_shapes=tuple(tuple(tensor.shape) for tensor in node.outputs),
             args=node.arguments.args,
             kwargs=node.arguments.kwargs,
+            outputs=tuple(node.outputs),
+            readers=readers,
         )
         rule = rule_for(node.operation)
         try:

@@ -13,6 +13,9 @@ from edgeprune.graph.context import Call, Context, Traced
 Config = dict[str, Any]
 # Number of kept channels of the axes a layer registered under a name in Context.layer_axis / issued.
 KeptLengths = Mapping[str, int]
+# Which channels of the same axes are kept, (channels,) bool each.
+KeptMasks = Mapping[str, np.ndarray]
+Arguments = tuple[tuple[Any, ...], Mapping[str, Any]]
 
 
 def unchanged(config: Config, kept: KeptLengths) -> Config:
@@ -22,10 +25,15 @@ def unchanged(config: Config, kept: KeptLengths) -> Config:
 
 @dataclass(frozen=True)
 class Rule:
-    """trace(call, context) -> Traced; resize(config, kept) -> config of the smaller layer."""
+    """trace(call, context) -> Traced; resize(config, kept) -> config of the smaller layer.
+
+    Operations whose call arguments name places or values along the channels (slices, constant arrays) also have
+    rewrite(args, kwargs, masks) -> (args, kwargs) of the smaller call.
+    """
 
     trace: Callable[[Call, Context], Traced]
     resize: Callable[[Config, KeptLengths], Config] = unchanged
+    rewrite: Callable[[tuple[Any, ...], Mapping[str, Any], KeptMasks], Arguments] | None = None
 
 
 def single(ids: np.ndarray, *work: Any) -> Traced:
