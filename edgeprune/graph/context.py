@@ -50,8 +50,9 @@ class Call:
     `inputs` are the ids of all tensor arguments in call order, each of the tensor's rank with axis 0 the
     batch; an axis along which the ids do not change has length 1. `shapes` and `output_shapes` are the
     tensors' shapes. `args` and `kwargs` are the call's arguments as recorded by Keras. `outputs` are the Keras
-    tensors the call makes and `readers` the nodes of the same graph that read a tensor, by the tensor's id(); rules
-    that must choose between layouts look ahead through them. Both are empty for a call inside a wrapper.
+    tensors the call makes and `readers` the (position, node) pairs of the same graph that read a tensor, by the
+    tensor's id(); rules that must choose between layouts look ahead through them. Both are empty for a call inside
+    a wrapper.
     """
 
     operation: Any
@@ -62,7 +63,7 @@ class Call:
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     outputs: tuple[Any, ...] = ()
-    readers: Mapping[int, Sequence[Any]] = field(default_factory=dict)
+    readers: Mapping[int, Sequence[tuple[int, Any]]] = field(default_factory=dict)
 
     @property
     def kind(self) -> str:
@@ -96,6 +97,8 @@ class Context:
     freezes: dict[Freeze, list[np.ndarray]] = field(default_factory=dict)
     weights: dict[int, WeightAxes] = field(default_factory=dict)
     layer_ids: dict[tuple[int, str], np.ndarray] = field(default_factory=dict)
+    # id(operation) -> why a call of it was frozen
+    frozen_operations: dict[int, str] = field(default_factory=dict)
 
     def fresh(self, count: int) -> np.ndarray:
         """`count` new ids, (count,) int64."""
@@ -113,6 +116,20 @@ class Context:
         ids = np.unique(ids)
         self.edges.append((ids, np.full_like(ids, FROZEN)))
         self.freezes.setdefault(Freeze(call.path, call.kind, reason), []).append(ids)
+
+    def freeze_operation(self, call: Call, reason: str) -> None:
+        """Nothing around the call's operation may change: what it reads, and every axis of its weights."""
+        self.frozen_operations.setdefault(id(call.operation), reason)
+        for ids in call.inputs:
+            self.freeze(ids, call, reason)
+        # Axes that a call of the same shared layer has been given before.
+        for (operation, _), ids in self.layer_ids.items():
+            if operation == id(call.operation):
+                self.freeze(ids, call, reason)
+        for variable in getattr(call.operation, "weights", ()):
+            known = self.weights.get(id(variable))
+            for ids in known.axes.values() if known else ():
+                self.freeze(ids, call, reason)
 
     def layer_axis(self, call: Call, name: str, ids: np.ndarray) -> np.ndarray:
         """The ids that a layer's axis `name` has had since its first call.

@@ -6,6 +6,7 @@ the same number of times cost the same; they form a *group* and differ only in i
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,8 +44,8 @@ def find_groups(trace: Trace) -> Groups:
     """Solve the unions and sort the units into groups.
 
     A unit is prunable when it holds no frozen id and at least one weight axis makes it. Each unit gets a
-    fingerprint: the sum over all weight axes of (how often it lies there) x (a random 64-bit number of that axis);
-    equal fingerprints mean equal places (the chance of a false match is about units^2 / 2^64).
+    fingerprint: the sum over all axes of weights, work and tensors of (how often it lies there) x (a random 64-bit
+    number of that axis); equal fingerprints mean equal places (the chance of a false match is about units^2 / 2^64).
     """
     context = trace.context
     count = context.next_id
@@ -56,13 +57,12 @@ def find_groups(trace: Trace) -> Groups:
     made = np.zeros(n_units, dtype=bool)
     producers: list[tuple[str, np.ndarray]] = []
     for weight in context.weights.values():
-        for axis, ids in weight.axes.items():
-            units = unit_of_id[ids]
-            salt = random.integers(1, 2**63, dtype=np.uint64)
-            fingerprint += np.bincount(units, minlength=n_units).astype(np.uint64) * salt
-            if axis == weight.produces:
-                made[units] = True
-                producers.append((weight.layer, units))
+        if weight.produces in weight.axes:
+            units = unit_of_id[weight.axes[weight.produces]]
+            made[units] = True
+            producers.append((weight.layer, units))
+    for ids in _places(trace):
+        np.add.at(fingerprint, unit_of_id[ids], random.integers(1, 2**63, dtype=np.uint64))
 
     prunable = made.copy()
     prunable[frozen_unit] = False
@@ -83,6 +83,19 @@ def find_groups(trace: Trace) -> Groups:
     return Groups(unit_of_id, group_of_unit, units, _unique_names(layers), tuple(tuple(names) for names in layers))
 
 
+def _places(trace: Trace) -> Iterator[np.ndarray]:
+    """Every axis whose length pruning can change, as the ids on it."""
+    for weight in trace.context.weights.values():
+        yield from weight.axes.values()
+    for traced in trace.calls:
+        for work in traced.works:
+            yield from work.over
+            if work.inner is not None:
+                yield work.inner[1]
+    for tensor in trace.tensors:
+        yield from tensor.varying_axes().values()
+
+
 def _components(edges: list[tuple[np.ndarray, np.ndarray]], count: int) -> tuple[np.ndarray, int]:
     """Connected components of the ids; component numbers follow the smallest id in each."""
     if edges:
@@ -99,10 +112,12 @@ def _components(edges: list[tuple[np.ndarray, np.ndarray]], count: int) -> tuple
 
 def _unique_names(layers: list[dict[str, None]]) -> tuple[str, ...]:
     """The first producing layer of each group, numbered where several groups share it."""
-    names: list[str] = []
+    names: dict[str, None] = {}
     seen: dict[str, int] = {}
     for group in layers:
-        name = next(iter(group))
-        seen[name] = seen.get(name, 0) + 1
-        names.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
+        first = name = next(iter(group))
+        while name in names:
+            seen[first] = seen.get(first, 1) + 1
+            name = f"{first}#{seen[first]}"
+        names[name] = None
     return tuple(names)

@@ -129,13 +129,8 @@ class _Builder:
     def _tensor_extent(self, number: int) -> Extent:
         """Elements of a tensor for batch 1: axes along which ids change are widths, others are factors."""
         tensor = self.trace.tensors[number]
-        varying = [axis for axis in range(1, len(tensor.shape)) if tensor.ids.shape[axis] > 1]
-        axes = []
-        for axis in varying:
-            index = tuple(slice(None) if d == axis else 0 for d in range(tensor.ids.ndim))
-            axes.append(self.axes.number(tensor.ids[index]))
-        # A single channel has ids of length 1 on every axis and can't be removed: it counts as 1.
-        return Extent(elements(tensor.shape, tuple(varying)), tuple(axes))
+        varying = tensor.varying_axes()
+        return Extent(elements(tensor.shape, tuple(varying)), tuple(self.axes.number(ids) for ids in varying.values()))
 
     def tensor_records(self, ops: tuple[OpRecord, ...]) -> tuple[TensorRecord, ...]:
         """Sizes and lifetimes; model inputs and outputs live from the first to the last operation."""

@@ -28,7 +28,9 @@ def remove_channels(model: Any, trace: Trace, keep_ids: np.ndarray) -> Any:
     """
     rebuild = _Rebuild(trace, keep_ids)
     smaller = rebuild.model(model, [tuple(tensor.shape) for tensor in functional_graph(model).inputs])
+    rebuild.models.append((model, smaller))
     rebuild.copy_weights()
+    rebuild.copy_trainable()
     copy_compiled_state(model, smaller)
     return smaller
 
@@ -39,9 +41,12 @@ class _Rebuild:
         self.weights = trace.context.weights
         self.masks: dict[int, dict[str, np.ndarray]] = {}
         for (operation, name), ids in trace.context.layer_ids.items():
+            if operation in trace.context.frozen_operations:
+                continue  # made again and called just as it is
             self.masks.setdefault(operation, {})[name] = keep_ids[ids]
         self.made: dict[int, Any] = {}
         self.pairs: list[tuple[Any, Any]] = []
+        self.models: list[tuple[Any, Any]] = []
 
     def model(self, model: Any, input_shapes: list[tuple[int | None, ...]]) -> Any:
         """Replay one model (or nested model) on new inputs of the given shapes."""
@@ -49,8 +54,10 @@ class _Rebuild:
 
         graph = functional_graph(model)
         new_inputs = []
-        for tensor, shape in zip(graph.inputs, input_shapes, strict=True):
+        for tensor, incoming_shape in zip(graph.inputs, input_shapes, strict=True):
             layer = tensor._keras_history.operation
+            # A length that the model leaves open stays open: it may be called on several sizes.
+            shape = [None if old is None else new for old, new in zip(tensor.shape, incoming_shape, strict=True)]
             new_inputs.append(keras.Input(batch_shape=shape, dtype=tensor.dtype, name=layer.name, sparse=tensor.sparse))
         tensors = {id(old): new for old, new in zip(graph.inputs, new_inputs, strict=True)}
         for node in nodes_in_order(graph):
@@ -60,16 +67,14 @@ class _Rebuild:
             tensors.update({id(old): new for old, new in zip(node.outputs, outputs, strict=True)})
 
         if isinstance(model, keras.Sequential):
-            new = keras.Sequential(name=model.name, trainable=model.trainable)
-            new.add(keras.Input(batch_shape=input_shapes[0], dtype=graph.inputs[0].dtype, name=new_inputs[0].name))
+            new = keras.Sequential(name=model.name)
+            new.add(keras.Input(batch_shape=new_inputs[0].shape, dtype=graph.inputs[0].dtype, name=new_inputs[0].name))
             for layer in model.layers:
                 new.add(self.made[id(layer)])
             return new
         inputs = keras.tree.pack_sequence_as(model._inputs_struct, new_inputs)
         outputs = keras.tree.map_structure(lambda tensor: tensors[id(tensor)], model._outputs_struct)
-        new = _model_class(model)(inputs=inputs, outputs=outputs, name=model.name)
-        new.trainable = model.trainable
-        return new
+        return _model_class(model)(inputs=inputs, outputs=outputs, name=model.name)
 
     def operation(self, operation: Any, input_shapes: list[tuple[int | None, ...]]) -> Any:
         """The new operation for an old one; shared operations and models are made once."""
@@ -77,6 +82,7 @@ class _Rebuild:
         if key not in self.made:
             if functional_graph(operation) is not None:
                 self.made[key] = self.model(operation, input_shapes)
+                self.models.append((operation, self.made[key]))
             else:
                 self.made[key] = self._remake(operation)
                 self.pairs.append((operation, self.made[key]))
@@ -96,7 +102,7 @@ class _Rebuild:
         masks = self.masks.get(id(operation))
         try:
             config = operation.get_config()
-            if rule is not None and masks is not None:  # a call that was frozen has registered nothing
+            if rule is not None and masks is not None:
                 config = rule.resize(config, {name: int(mask.sum()) for name, mask in masks.items()})
             return type(operation).from_config(config)
         except (NotImplementedError, TypeError, ValueError) as error:
@@ -114,6 +120,13 @@ class _Rebuild:
                 for axis, ids in found.axes.items() if found else ():
                     value = np.compress(self.keep_ids[ids], value, axis=axis)
                 destination.assign(value)
+
+    def copy_trainable(self) -> None:
+        """Copy what is frozen for training. Setting it on a model sets it on all its layers, so outer models go first
+        and layers last."""
+        for old, new in (*reversed(self.models), *self.pairs):
+            if getattr(new, "trainable", None) != getattr(old, "trainable", None):
+                new.trainable = old.trainable
 
 
 def _model_class(model: Any) -> Callable[..., Any]:

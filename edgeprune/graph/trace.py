@@ -31,6 +31,15 @@ class TensorShape:
     shape: tuple[int | None, ...]
     ids: np.ndarray
 
+    def varying_axes(self) -> dict[int, np.ndarray]:
+        """The axes along which the ids change, with the ids on them. A single channel changes along none."""
+        found = {}
+        for axis in range(1, self.ids.ndim):
+            if self.ids.shape[axis] > 1:
+                index = tuple(slice(None) if d == axis else 0 for d in range(self.ids.ndim))
+                found[axis] = self.ids[index]
+        return found
+
 
 @dataclass(frozen=True, eq=False)
 class Trace:
@@ -106,11 +115,15 @@ class _Walk:
     def run(self, graph: Any, inputs: list[int], prefix: str) -> list[int]:
         """Walk one graph on numbered input tensors; returns the numbers of its outputs."""
         numbers = {id(tensor): number for tensor, number in zip(graph.inputs, inputs, strict=True)}
+        as_built = all(
+            tuple(tensor.shape) == self.tensors[number].shape
+            for tensor, number in zip(graph.inputs, inputs, strict=True)
+        )
         nodes = nodes_in_order(graph)
-        readers: dict[int, list[Any]] = {}
-        for node in nodes:
+        readers: dict[int, list[tuple[int, Any]]] = {}
+        for position, node in enumerate(nodes):
             for tensor in node.arguments.keras_tensors:
-                readers.setdefault(id(tensor), []).append(node)
+                readers.setdefault(id(tensor), []).append((position, node))
         for node in nodes:
             incoming = [numbers[id(tensor)] for tensor in node.arguments.keras_tensors]
             nested = functional_graph(node.operation)
@@ -118,17 +131,27 @@ class _Walk:
             if nested is not None:
                 outgoing = self.run(nested, incoming, path + "/")
             else:
-                outgoing = self.visit(node, incoming, path, readers)
+                shapes = tuple(tuple(tensor.shape) for tensor in node.outputs)
+                if not as_built:
+                    shapes = _shapes_on(node, [self.tensors[number].shape for number in incoming])
+                outgoing = self.visit(node, incoming, shapes, path, readers)
             numbers.update({id(tensor): number for tensor, number in zip(node.outputs, outgoing, strict=True)})
         return [numbers[id(tensor)] for tensor in graph.outputs]
 
-    def visit(self, node: Any, incoming: list[int], path: str, readers: dict[int, list[Any]]) -> list[int]:
+    def visit(
+        self,
+        node: Any,
+        incoming: list[int],
+        output_shapes: tuple[tuple[int | None, ...], ...],
+        path: str,
+        readers: dict[int, list[tuple[int, Any]]],
+    ) -> list[int]:
         call = Call(
             operation=node.operation,
             path=path,
             inputs=tuple(self.tensors[number].ids for number in incoming),
             shapes=tuple(self.tensors[number].shape for number in incoming),
-            output_shapes=tuple(tuple(tensor.shape) for tensor in node.outputs),
+            output_shapes=output_shapes,
             args=node.arguments.args,
             kwargs=node.arguments.kwargs,
             outputs=tuple(node.outputs),
@@ -138,6 +161,8 @@ class _Walk:
         try:
             if rule is None:
                 raise NoRuleError(f"no rule for {type(node.operation).__name__}")
+            if id(node.operation) in self.context.frozen_operations:
+                raise NoRuleError(self.context.frozen_operations[id(node.operation)])
             traced = rule.trace(call, self.context)
         except NoRuleError as reason:
             traced = self._frozen(call, str(reason))
@@ -147,12 +172,25 @@ class _Walk:
 
     def _frozen(self, call: Call, reason: str) -> Traced:
         """All channels that reach the call stay, and so do those it makes."""
-        for ids in call.inputs:
-            self.context.freeze(ids, call, reason)
+        self.context.freeze_operation(call, reason)
         for variable in getattr(call.operation, "weights", ()):
             self.context.weight(call, variable, _guess_role(variable), {})
         outputs = tuple(np.full((1,) * len(shape), FROZEN, dtype=np.int64) for shape in call.output_shapes)
         return Traced(outputs, (_unknown_work(call),))
+
+
+def _shapes_on(node: Any, input_shapes: list[tuple[int | None, ...]]) -> tuple[tuple[int | None, ...], ...]:
+    """The output shapes of a call inside a nested model that is called on other sizes than it was built with."""
+    import keras
+
+    old = node.arguments.keras_tensors
+    new = {
+        id(tensor): keras.KerasTensor(shape, dtype=tensor.dtype)
+        for tensor, shape in zip(old, input_shapes, strict=True)
+    }
+    args, kwargs = node.arguments.fill_in(new)
+    found = node.operation.compute_output_spec(*args, **kwargs)
+    return tuple(tuple(tensor.shape) for tensor in keras.tree.flatten(found))
 
 
 def _guess_role(variable: Any) -> str:

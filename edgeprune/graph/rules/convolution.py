@@ -49,7 +49,7 @@ def trace_transposed(call: Call, context: Context) -> Traced:
     incoming = context.layer_axis(call, "in", along(call.inputs[0], call.shapes[0], axis))
     made = context.issued(call, "out", layer.filters)
     rank = layer.kernel.ndim
-    context.weight(call, layer._kernel, "kernel", {rank - 1: incoming, rank - 2: made}, produces=rank - 2)
+    context.weight(call, layer.kernel, "kernel", {rank - 1: incoming, rank - 2: made}, produces=rank - 2)
     if layer.use_bias:
         context.weight(call, layer.bias, "bias", {0: made})
     positions = elements(call.shapes[0], (axis,)) * int(np.prod(layer.kernel_size))

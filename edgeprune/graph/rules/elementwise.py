@@ -48,8 +48,8 @@ def trace_prelu(call: Call, context: Context) -> Traced:
     layer = call.operation
     channels = context.layer_axis(call, "in", along(call.inputs[0], call.shapes[0], -1))
     last = layer.alpha.ndim - 1
-    if layer.alpha.shape[last] != 1 or len(channels) == 1:
-        context.weight(call, layer.alpha, "other", {last: channels})
+    shared = layer.alpha.shape[last] == 1
+    context.weight(call, layer.alpha, "other", {} if shared else {last: channels})
     return single(call.inputs[0], Work("copy"))
 
 

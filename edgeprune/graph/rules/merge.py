@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from edgeprune.graph.context import Call, Context, NoRuleError, Traced, Work, along, on_axis
-from edgeprune.graph.rules.rule import Rule, single
+from edgeprune.graph.rules.rule import Arguments, KeptMasks, Rule, single
 
 
 def trace_elementwise(call: Call, context: Context) -> Traced:
     """Add, multiply and the like unite the ids of their operands.
 
-    A number among the arguments changes nothing. An operand with one channel that is spread over
-    many must stay: removing it would remove all of them.
+    A number among the arguments changes nothing; a constant array is cut along the channels. An operand with one
+    channel that is spread over many must stay: removing it would remove all of them.
     """
-    for value in (*call.args, *call.kwargs.values()):
-        if not isinstance(value, (bool, int, float, str, type(None))) and np.ndim(_constant(value)) > 0:
-            raise NoRuleError("arithmetic with a constant array")
     shape = call.output_shapes[0]
     aligned = []
     for ids, operand in zip(call.inputs, call.shapes, strict=True):
-        ids = ids.reshape((1,) * (len(shape) - len(operand)) + ids.shape)
-        operand = (1,) * (len(shape) - len(operand)) + tuple(operand)
+        missing = len(shape) - len(operand)
+        if missing and not hasattr(call.operation, "build"):
+            raise NoRuleError("arithmetic on tensors of different ranks")  # only layers insert axes after the batch
+        ids = ids.reshape((1,) * missing + ids.shape)
+        operand = (1,) * missing + tuple(operand)
         spread = any(length == 1 and whole != 1 for length, whole in zip(operand[1:], shape[1:], strict=True))
-        aligned.append((ids, spread, int(np.prod(ids.shape))))
+        aligned.append((ids, spread, ids.size))
     widest = max(count for _, _, count in aligned)
     whole = next(ids for ids, _, count in aligned if count == widest)
+    constants = _constants(call, whole)
     for ids, spread, count in aligned:
         if ids is whole:
             continue
@@ -33,14 +37,49 @@ def trace_elementwise(call: Call, context: Context) -> Traced:
             context.freeze(ids, call, "one channel is spread over many")
         else:
             context.unite(whole, ids)
+    for axis in constants:
+        context.layer_axis(call, str(axis), whole.reshape(-1))
     return single(whole, Work("copy"))
 
 
-def _constant(value):
-    """The array behind a constant argument; tensors of the graph and layer lists count as 0."""
-    if hasattr(value, "_keras_history") or isinstance(value, (list, tuple, dict)):
-        return 0
+def _constants(call: Call, whole: np.ndarray) -> set[int]:
+    """The axes, counted from the last, along which constant arrays among the arguments must be cut."""
+    axes = set()
+    for value in (*call.args, *call.kwargs.values()):
+        constant = _array(value)
+        if constant is None or constant.ndim == 0:
+            continue
+        if constant.ndim > whole.ndim:
+            raise NoRuleError("arithmetic with a constant array of higher rank")
+        for axis in range(-constant.ndim, 0):
+            if constant.shape[axis] > 1 and whole.shape[axis] > 1:
+                axes.add(axis)
+            elif constant.shape[axis] > 1 and call.output_shapes[0][axis] != call.shapes[0][axis]:
+                raise NoRuleError("a constant array that spreads the channels")
+    if len(axes) > 1 or (axes and whole.size != whole.shape[next(iter(axes))]):
+        raise NoRuleError("arithmetic with a constant array where channels lie on more than one axis")
+    return axes
+
+
+def _array(value: Any) -> np.ndarray | None:
+    """The constant array behind an argument; None for tensors of the graph, lists of them and options."""
+    if value is None or hasattr(value, "_keras_history") or isinstance(value, (str, bool, list, tuple, dict)):
+        return None
     return np.asarray(value)
+
+
+def cut_constants(args: tuple[Any, ...], kwargs: Mapping[str, Any], kept: KeptMasks) -> Arguments:
+    """Constant arrays keep the entries of the kept channels."""
+
+    def cut(value: Any) -> Any:
+        constant = _array(value)
+        for name, mask in kept.items():
+            axis = int(name)
+            if constant is not None and constant.ndim >= -axis and constant.shape[axis] == len(mask) > 1:
+                value = constant = np.compress(mask, constant, axis=axis)
+        return value
+
+    return tuple(cut(value) for value in args), {name: cut(value) for name, value in kwargs.items()}
 
 
 def trace_concatenate(call: Call, context: Context) -> Traced:
@@ -54,9 +93,20 @@ def trace_concatenate(call: Call, context: Context) -> Traced:
         for part in parts[1:]:
             context.unite(parts[0], part)
         return single(parts[0], Work("copy"))
+    if any(hasattr(value, "shape") and not hasattr(value, "_keras_history") for value in _operands(call)):
+        raise NoRuleError("concatenation with a constant array")
     ids = np.concatenate([along(part, shape, axis) for part, shape in zip(parts, call.shapes, strict=True)])
     return single(on_axis(ids, rank, axis), Work("copy"))
 
 
-ELEMENTWISE = Rule(trace_elementwise)
+def _operands(call: Call) -> list[Any]:
+    """The members of the list that is concatenated."""
+    return [value for argument in (*call.args, *call.kwargs.values()) for value in _members(argument)]
+
+
+def _members(argument: Any) -> list[Any]:
+    return list(argument) if isinstance(argument, (list, tuple)) else [argument]
+
+
+ELEMENTWISE = Rule(trace_elementwise, rewrite=cut_constants)
 CONCATENATE = Rule(trace_concatenate)
