@@ -16,6 +16,7 @@ DEFAULT_NAME = "edgeprune.toml"
 STRATEGIES = ("auto", "structured")
 QUANTIZE_CHOICES = ("auto", *QUANTIZE_MODES)
 CRITERIA = ("l1", "taylor", "random")
+ALLOCATIONS = ("auto", "uniform", "global", "greedy", "knapsack", "sensitivity")
 
 _T = TypeVar("_T")
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
@@ -58,6 +59,7 @@ class ProjectConfig:
         strategy: one of STRATEGIES.
         quantize: one of QUANTIZE_CHOICES.
         criterion: one of CRITERIA.
+        allocation: one of ALLOCATIONS.
         device: where to measure, such as "local".
         validation_fraction: the part of the samples, in (0, 1), split off where the data has no validation part.
     """
@@ -77,6 +79,7 @@ class ProjectConfig:
     strategy: str = "auto"
     quantize: str = "auto"
     criterion: str | None = None
+    allocation: str | None = None
     device: str | None = None
     validation_fraction: float = 0.2
     budget: Budget = field(default_factory=Budget)
@@ -188,6 +191,7 @@ _READERS: dict[str, Callable[[Table, Path], object]] = {
     "strategy": _strategy,
     "quantize": _one_of(QUANTIZE_CHOICES, "quantize"),
     "criterion": _one_of(CRITERIA, "criterion"),
+    "allocation": _one_of(ALLOCATIONS, "allocation"),
     "device": lambda top, folder: top.text("device", 'a device such as "local"'),
     "validation_fraction": _validation_fraction,
 }

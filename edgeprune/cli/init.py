@@ -8,7 +8,15 @@ from pathlib import Path
 import click
 
 from edgeprune.atomic import write_text
-from edgeprune.config import CRITERIA, DEFAULT_NAME, QUANTIZE_CHOICES, STRATEGIES, is_function_spec, parse_config
+from edgeprune.config import (
+    ALLOCATIONS,
+    CRITERIA,
+    DEFAULT_NAME,
+    QUANTIZE_CHOICES,
+    STRATEGIES,
+    is_function_spec,
+    parse_config,
+)
 from edgeprune.errors import InputError
 from edgeprune.target import is_target_file, load_target
 
@@ -47,6 +55,7 @@ target = {target}
 # strategy = "auto"           # {strategies}
 # quantize = "auto"           # {quantize}
 # criterion = "taylor"        # {criteria}
+# allocation = "auto"         # {allocations}
 # device = "local"            # where to measure
 
 # The limits of the result; the target's own hold where none is given. Ratios are to the dense float32 baseline.
@@ -101,6 +110,7 @@ def project_text(model: str | None, data: str | None, targets: tuple[str, ...], 
         strategies=_choices(STRATEGIES),
         quantize=_choices(QUANTIZE_CHOICES),
         criteria=_choices(CRITERIA),
+        allocations=_choices(ALLOCATIONS),
     )
 
 

@@ -30,6 +30,7 @@ def project_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--strategy", help="auto or structured."),
         click.option("--quantize", help="none, float16, dynamic, int8 or auto."),
         click.option("--criterion", help="l1, taylor or random."),
+        click.option("--allocation", help="uniform, global, greedy, knapsack, sensitivity or auto."),
         click.option("--batch-size", type=int, help="Samples per training step."),
         click.option("--seed", type=int, help="Seed of every random choice."),
         click.option("--input-shape", help="Size of one sample for models that leave it open, such as 224,224,3."),
@@ -101,7 +102,7 @@ def build_options(given: dict[str, Any], config: ProjectConfig) -> Any:
     """The pipeline's Options; what neither side sets keeps its default."""
     from edgeprune.pipeline.job import Options
 
-    names = ("strategy", "quantize", "criterion", "epochs", "rounds", "batch_size", "seed")
+    names = ("strategy", "quantize", "criterion", "allocation", "epochs", "rounds", "batch_size", "seed")
     values = {name: _first(given.get(name), getattr(config, name)) for name in names}
     return Options(**{name: value for name, value in values.items() if value is not None})
 

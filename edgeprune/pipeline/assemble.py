@@ -21,6 +21,7 @@ from edgeprune.pipeline.search import Found, Goal
 from edgeprune.records.bench import BenchResult
 from edgeprune.records.network import Network
 from edgeprune.records.report import (
+    AllocationTrial,
     BuildReport,
     Latency,
     LimitRow,
@@ -77,6 +78,7 @@ def assemble(
         bench=bench,
         notes=_notes(job, goal, found),
         versions=versions(job.target),
+        allocation_trials=_allocation_trials(job, found),
     )
     _write(job, report, model, found)
     return report
@@ -127,6 +129,20 @@ def _trial(job: Job, row: dict[str, Any]) -> QuantizeTrial:
     metric = job.task.metric
     value = None if row["metric"] is None else Metric(metric.name, row["metric"], metric.higher_is_better)
     return QuantizeTrial(row["quantize"], value, row["size_bytes"], row["chosen"], row["reason"])
+
+
+def _allocation_trials(job: Job, found: Found) -> tuple[AllocationTrial, ...]:
+    """Rows for the report, the chosen one first."""
+    metric, asked = job.task.metric, job.options.allocation != "auto"
+    rows = []
+    for number, row in enumerate(found.allocations):
+        value = None if row["metric"] is None else Metric(metric.name, row["metric"], metric.higher_is_better)
+        if number == 0:
+            reason = "asked for" if asked else "best after a trial cut half of the way to the limits, before training"
+        else:
+            reason = "misses the limits" if value is None else "not better after the same trial cut"
+        rows.append(AllocationTrial(row["allocation"], value, number == 0, reason))
+    return tuple(rows)
 
 
 def _notes(job: Job, goal: Goal, found: Found) -> tuple[str, ...]:

@@ -32,6 +32,7 @@ class Options:
     strategy: str = "auto"
     quantize: str = "auto"
     criterion: str = "taylor"
+    allocation: str = "auto"
     epochs: int = 6
     rounds: int = 3
     batch_size: int = 64

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from edgeprune.task.resolve import Task
@@ -18,3 +18,24 @@ def scalar_loss(model: Any, task: Task) -> Callable[[Any, Any], Any]:
     holder = keras.Model(model.inputs, model.output)
     holder.compile(loss=task.loss, loss_weights=task.loss_weights, jit_compile=False)
     return lambda labels, predictions: holder.compute_loss(y=labels, y_pred=predictions)
+
+
+def mean_loss(model: Any, task: Task) -> Callable[[Iterable[tuple[Any, Any]]], float]:
+    """A function of (x, y) batches giving the mean loss per sample; compiled once, it reads the weights at each call."""
+    import tensorflow as tf
+
+    loss = scalar_loss(model, task)
+
+    @tf.function(reduce_retracing=True)
+    def of_batch(x: Any, y: Any) -> Any:
+        return loss(y, model(x, training=False))
+
+    def over(batches: Iterable[tuple[Any, Any]]) -> float:
+        total, samples = 0.0, 0
+        for x, y in batches:
+            count = len(tf.nest.flatten(x)[0])
+            total += float(of_batch(x, y)) * count
+            samples += count
+        return total / max(samples, 1)
+
+    return over

@@ -87,9 +87,9 @@ def _plan(
     import keras
 
     from edgeprune.export.convert import convert
+    from edgeprune.pipeline.allocation import allocate
     from edgeprune.pipeline.analysis import analyse
     from edgeprune.pipeline.costs import corrections_from, plan_costs
-    from edgeprune.pipeline.rounds import allocate
     from edgeprune.pipeline.rows import layer_rows, layers_of
     from edgeprune.plan.limits import resolve
 
@@ -112,7 +112,10 @@ def _plan(
     after = plan_costs(network, target, mode, replace(before.model.corrections, ram_bytes=0))
     baseline_costs = before.exact(full)
     limits = resolve(budget, **baseline_costs)
-    allocation = allocate(scores, after, limits, target.channel_multiple)
+    name = options.allocation
+    if name in ("auto", "sensitivity"):  # both validate the model, which a plan does not
+        name = "knapsack"
+    allocation = allocate(name, scores, after, limits, target.channel_multiple)
     baseline = _record(network, full, baseline_costs, target, "none")
     planned = _record(network, allocation.kept, allocation.costs, target, mode)
     if budget.max_accuracy_drop is not None:

@@ -21,6 +21,7 @@ def check_options(options: Options) -> None:
         InputError: names the option, what it was and what is allowed.
     """
     from edgeprune.importance.table import criterion
+    from edgeprune.pipeline.allocation import check_allocation
 
     if options.strategy in ("sparse", "n:m"):
         raise InputError(f'the strategy "{options.strategy}" is not available in this version; use auto or structured')
@@ -30,6 +31,7 @@ def check_options(options: Options) -> None:
     if options.quantize not in modes:
         raise InputError(f'unknown quantize mode "{options.quantize}"; {nearest(options.quantize, modes)}')
     criterion(options.criterion)
+    check_allocation(options.allocation)
     for name, least in (("epochs", 0), ("rounds", 1), ("batch_size", 1), ("calibration", 1), ("seed", 0)):
         value = getattr(options, name)
         if isinstance(value, bool) or not isinstance(value, int) or value < least:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +11,36 @@ from edgeprune.cost.counts import total_macs, total_params
 from edgeprune.cost.model import Corrections
 from edgeprune.importance.table import criterion
 from edgeprune.model_file import load_model, save_model
+from edgeprune.pipeline.allocation import allocate
 from edgeprune.pipeline.analysis import Analysis, analyse
 from edgeprune.pipeline.artifact import keras_metric
 from edgeprune.pipeline.channels import SCORING_SAMPLES
-from edgeprune.pipeline.costs import PlanCosts, plan_costs
-from edgeprune.pipeline.job import Job
-from edgeprune.pipeline.losses import scalar_loss
-from edgeprune.plan.greedy import Allocation, greedy
+from edgeprune.pipeline.costs import plan_costs
+from edgeprune.pipeline.job import Job, model_digest
+from edgeprune.pipeline.losses import mean_loss, scalar_loss
+from edgeprune.pipeline.sensitivity import sensitivity_map
 from edgeprune.plan.limits import Limits
+from edgeprune.plan.sensitivity import SensitivityMap
 from edgeprune.progress import say
 from edgeprune.recover.batchnorm import reestimate_statistics
 from edgeprune.recover.finetune import Recipe, finetune
 
 # Samples for BatchNorm statistics: enough for stable means, bounded time.
 _STATISTICS_SAMPLES = 12800
+# Validation samples that judge each of some hundred probes of the sensitivity map.
+_SENSITIVITY_SAMPLES = 1024
 
 
 def prune_round(
-    job: Job, model: Any, limits: Limits, mode: str, corrections: Corrections, title: str, seed: int, folder: Path
+    job: Job,
+    model: Any,
+    limits: Limits,
+    allocation: str,
+    mode: str,
+    corrections: Corrections,
+    title: str,
+    seed: int,
+    folder: Path,
 ) -> dict[str, Any]:
     """Cut `model` until the limits are met by prediction, then fine-tune; the result is in folder/model.keras.
 
@@ -46,11 +57,10 @@ def prune_round(
         analysis = analyse(model)
         scores = group_scores(job, analysis, seed)
         costs = plan_costs(analysis.network, job.target, mode, corrections)
-        allocation = allocate(scores, costs, limits, job.target.channel_multiple)
-        smaller = analysis.shrink(scores, allocation.kept) if (allocation.kept < analysis.network.full).any() else model
-        statistics = min(_STATISTICS_SAMPLES, job.data.train.size or _STATISTICS_SAMPLES)
-        batches = job.data.train.batches(job.options.batch_size, statistics)
-        reestimate_statistics(smaller, batches, -(-statistics // job.options.batch_size))
+        measured = sensitivity(job, analysis, scores, seed) if allocation == "sensitivity" else None
+        kept = allocate(allocation, scores, costs, limits, job.target.channel_multiple, measured).kept
+        smaller = analysis.shrink(scores, kept)
+        refresh_statistics(job, smaller, _STATISTICS_SAMPLES)
         save_model(smaller, cut)
     model = load_stage(job, cut)
     return train_and_record(job, model, mode, corrections, title, seed, folder)
@@ -104,22 +114,19 @@ def group_scores(job: Job, analysis: Analysis, seed: int) -> tuple[np.ndarray, .
     return analysis.scores(name, **options)
 
 
-def allocate(scores: tuple[np.ndarray, ...], costs: PlanCosts, limits: Limits, multiple: int) -> Allocation:
-    """Greedy allocation whose RAM holds with activations placed as the runtime places them.
+def refresh_statistics(job: Job, model: Any, samples: int) -> None:
+    """Re-estimate BatchNorm from at most `samples` training samples."""
+    count = min(samples, job.data.train.size or samples)
+    batches = job.data.train.batches(job.options.batch_size, count)
+    reestimate_statistics(model, batches, -(-count // job.options.batch_size))
 
-    Allocation steers by a lower bound of the RAM; where placing needs more, the limit is lowered by that much.
-    """
-    lowered = limits
-    for _ in range(8):
-        allocation = greedy(scores, costs.functions, lowered, multiple)
-        exact = costs.exact(allocation.kept)
-        missed = tuple(name for name, limit in limits.items() if exact[name] > limit)
-        allocation = Allocation(allocation.kept, exact, missed)
-        over = 0.0 if limits.ram_bytes is None else exact["ram_bytes"] - limits.ram_bytes
-        if over <= 0 or missed != ("ram_bytes",) or lowered.ram_bytes is None:
-            break
-        lowered = replace(lowered, ram_bytes=lowered.ram_bytes - over)
-    return allocation
+
+def sensitivity(job: Job, analysis: Analysis, scores: tuple[np.ndarray, ...], seed: int) -> SensitivityMap:
+    """The sensitivity map of the model on at most 1,024 validation samples, measured once per model and data."""
+    batches = list(job.data.validation.batches(job.options.batch_size, _SENSITIVITY_SAMPLES))
+    loss = mean_loss(analysis.model, job.task)
+    key = " ".join((model_digest(analysis.model), job.data.validation.fingerprint(), job.options.criterion, str(seed)))
+    return sensitivity_map(analysis, scores, job.target.channel_multiple, lambda: loss(batches), key)
 
 
 def load_stage(job: Job, path: Path) -> Any:

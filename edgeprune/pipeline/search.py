@@ -9,17 +9,28 @@ from typing import Any
 from edgeprune.cost.model import Corrections
 from edgeprune.errors import BudgetError
 from edgeprune.importance.table import per_group
+from edgeprune.pipeline.allocation import allocate, compare
 from edgeprune.pipeline.analysis import Analysis
-from edgeprune.pipeline.artifact import Sizes, tflite_metric, write_tflite
+from edgeprune.pipeline.artifact import Sizes, keras_metric, tflite_metric, write_tflite
 from edgeprune.pipeline.costs import plan_costs
 from edgeprune.pipeline.job import Job
-from edgeprune.pipeline.rounds import allocate, load_stage, prune_round, train_and_record
+from edgeprune.pipeline.rounds import (
+    group_scores,
+    load_stage,
+    prune_round,
+    refresh_statistics,
+    sensitivity,
+    train_and_record,
+)
 from edgeprune.plan.limits import Limits, between
+from edgeprune.progress import say
 from edgeprune.task.drop import drop
 from edgeprune.validate.parity import check_parity
 
 # After the planned rounds: how often a limit that the real file still misses is tried again.
 _EXTRA_ROUNDS = 2
+# Training samples for the BatchNorm statistics of each allocation that is compared.
+_TRIAL_SAMPLES = 1280
 
 
 @dataclass(frozen=True)
@@ -40,6 +51,7 @@ class Found:
     stage: str
     export: dict[str, Any]
     rounds: tuple[dict[str, Any], ...]
+    allocations: tuple[dict[str, Any], ...]
 
 
 def check_feasible(job: Job, analysis: Analysis, goal: Goal) -> None:
@@ -50,7 +62,7 @@ def check_feasible(job: Job, analysis: Analysis, goal: Goal) -> None:
     """
     scores = per_group(_ones(analysis), analysis.groups.units, True)
     costs = plan_costs(analysis.network, job.target, goal.mode, goal.corrections)
-    allocation = allocate(scores, costs, goal.limits, job.target.channel_multiple)
+    allocation = allocate("greedy", scores, costs, goal.limits, job.target.channel_multiple)
     if allocation.missed:
         raise BudgetError(
             f"the budget can't be met by pruning channels: {closest_text(allocation.costs, goal.limits)}; "
@@ -77,9 +89,11 @@ def search(job: Job, analysis: Analysis, goal: Goal) -> Found:
     stage, model = "", job.model
     needs_pruning = any(costs[name] > limit for name, limit in goal.limits.items())
     planned = job.options.rounds if needs_pruning else 0
+    trials = choose_allocation(job, analysis, goal, costs) if planned else []
+    allocation = trials[0]["allocation"] if trials else ""
     for number in range(1, planned + 1):
         limits = between(costs, goal.limits, number / planned)
-        stage, model = _round(job, model, limits, goal, number, planned, rounds)
+        stage, model = _round(job, model, limits, allocation, goal, number, planned, rounds)
     found = _export(job, model, goal, len(rounds))
     goal_limits = goal.limits
     for _ in range(_EXTRA_ROUNDS if planned else 0):
@@ -90,23 +104,67 @@ def search(job: Job, analysis: Analysis, goal: Goal) -> Found:
             goal_limits = replace(
                 goal_limits, **{name: getattr(goal_limits, name) / factor for name, factor in over.items()}
             )
-            stage, model = _round(job, model, goal_limits, goal, number, number, rounds)
+            stage, model = _round(job, model, goal_limits, allocation, goal, number, number, rounds)
         elif goal.max_drop is not None and found["lost"] > goal.max_drop:
             stage, model = _more_training(job, model, goal, number, rounds)
         else:
             break
         found = _export(job, model, goal, len(rounds))
-    return Found(stage, found, tuple(rounds))
+    return Found(stage, found, tuple(rounds), tuple(trials))
+
+
+def choose_allocation(job: Job, analysis: Analysis, goal: Goal, costs: dict[str, float]) -> list[dict[str, Any]]:
+    """The allocation that was asked for, or all of them compared half of the way to the limits, the best first.
+
+    Half of the way and without training, so that the comparison takes seconds and none has collapsed yet.
+    """
+    if job.options.allocation != "auto":
+        return [{"allocation": job.options.allocation, "metric": None}]
+
+    def validate(smaller: Any) -> float:
+        refresh_statistics(job, smaller, _TRIAL_SAMPLES)
+        return keras_metric(job, smaller)
+
+    def work(folder: Path) -> dict[str, Any]:
+        import keras
+
+        keras.utils.set_random_seed(job.options.seed)
+        say("comparing allocations")
+        scores = group_scores(job, analysis, job.options.seed)
+        rows = compare(
+            analysis,
+            scores,
+            plan_costs(analysis.network, job.target, goal.mode, goal.corrections),
+            between(costs, goal.limits, 0.5),
+            job.target.channel_multiple,
+            sensitivity(job, analysis, scores, job.options.seed),
+            validate,
+            job.task.metric.higher_is_better,
+        )
+        for row in rows:
+            shown = "misses the limits" if row["metric"] is None else f"{job.task.metric.name} {row['metric']:.4f}"
+            say(f"  {row['allocation']}: {shown}")
+        return {"trials": rows}
+
+    trials: list[dict[str, Any]] = job.stages.run("allocation", work)["trials"]
+    return trials
 
 
 def _round(
-    job: Job, model: Any, limits: Limits, goal: Goal, number: int, planned: int, rounds: list[dict[str, Any]]
+    job: Job,
+    model: Any,
+    limits: Limits,
+    allocation: str,
+    goal: Goal,
+    number: int,
+    planned: int,
+    rounds: list[dict[str, Any]],
 ) -> tuple[str, Any]:
     name, title = f"round-{number}", f"round {number} of {planned}"
     seed = job.options.seed + 1000 * number
 
     def work(folder: Path) -> dict[str, Any]:
-        return prune_round(job, model, limits, goal.mode, goal.corrections, title, seed, folder)
+        return prune_round(job, model, limits, allocation, goal.mode, goal.corrections, title, seed, folder)
 
     rounds.append(job.stages.run(name, work))
     return name, load_stage(job, job.stages.path(name, "model.keras"))

@@ -103,6 +103,17 @@ class QuantizeTrial:
 
 
 @dataclass(frozen=True)
+class AllocationTrial:
+    """One way to spend the budget over the layers: the metric right after a trial cut half of the way to the limits,
+    None where it was not tried or missed the limits."""
+
+    allocation: str
+    metric: Metric | None
+    chosen: bool
+    reason: str
+
+
+@dataclass(frozen=True)
 class RoundRow:
     """One round of prune and fine-tune."""
 
@@ -134,6 +145,7 @@ class BuildReport:
     bench: BenchResult | None
     notes: tuple[str, ...]
     versions: dict[str, str]
+    allocation_trials: tuple[AllocationTrial, ...] = ()
 
     @property
     def met(self) -> bool:

@@ -41,6 +41,10 @@ def render(report: BuildReport, console: Console) -> None:
     for trial in sorted(report.quantize_trials, key=lambda trial: not trial.chosen):
         prefix = "quantization: " if trial.chosen else "  not chosen: "
         _line(console, prefix, f"{trial.quantize}, {trial.reason}", "" if trial.chosen else "dim")
+    for choice in report.allocation_trials:
+        prefix = "allocation: " if choice.chosen else "  not chosen: "
+        shown = "" if choice.metric is None else f" {fmt.metric_text(choice.metric)},"
+        _line(console, prefix, f"{choice.allocation},{shown} {choice.reason}", "" if choice.chosen else "dim")
     for note in report.notes:
         _line(console, "note: ", note)
 

@@ -1,0 +1,99 @@
+"""Which allocation a build uses: one by name, or the one that validates best on this model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from edgeprune.errors import InputError, nearest
+from edgeprune.pipeline.analysis import Analysis
+from edgeprune.pipeline.costs import PlanCosts
+from edgeprune.plan.global_ranking import global_ranking
+from edgeprune.plan.greedy import Allocation, Costs, greedy
+from edgeprune.plan.knapsack import knapsack
+from edgeprune.plan.limits import Limits
+from edgeprune.plan.sensitivity import SensitivityMap, by_sensitivity
+from edgeprune.plan.uniform import uniform_to_limits
+
+Allocate = Callable[[tuple[np.ndarray, ...], Costs, Limits, int], Allocation]
+
+# Those that need nothing but scores and costs; "sensitivity" needs a measured map as well.
+ALLOCATIONS: dict[str, Allocate] = {
+    "uniform": uniform_to_limits,
+    "global": global_ranking,
+    "greedy": greedy,
+    "knapsack": knapsack,
+}
+CHOICES = ("auto", *ALLOCATIONS, "sensitivity")
+
+
+def check_allocation(name: str) -> None:
+    """Refuse an unknown name.
+
+    Raises:
+        InputError: names the nearest.
+    """
+    if name not in CHOICES:
+        raise InputError(f'unknown allocation "{name}"; {nearest(name, CHOICES)}')
+
+
+def allocate(
+    name: str,
+    scores: tuple[np.ndarray, ...],
+    costs: PlanCosts,
+    limits: Limits,
+    multiple: int,
+    measured: SensitivityMap | None = None,
+) -> Allocation:
+    """An allocation whose RAM holds with activations placed as the runtime places them.
+
+    Allocation steers by a lower bound of the RAM; where placing needs more, the limit is lowered by that much.
+    """
+    lowered = limits
+    for _ in range(8):
+        if name == "sensitivity":
+            assert measured is not None
+            allocation = by_sensitivity(measured, costs.functions, lowered)
+        else:
+            allocation = ALLOCATIONS[name](scores, costs.functions, lowered, multiple)
+        exact = costs.exact(allocation.kept)
+        missed = tuple(cost for cost, limit in limits.items() if exact[cost] > limit)
+        allocation = Allocation(allocation.kept, exact, missed)
+        over = 0.0 if limits.ram_bytes is None else exact["ram_bytes"] - limits.ram_bytes
+        if over <= 0 or missed != ("ram_bytes",) or lowered.ram_bytes is None:
+            break
+        lowered = replace(lowered, ram_bytes=max(lowered.ram_bytes - over, 1.0))
+    return allocation
+
+
+def compare(
+    analysis: Analysis,
+    scores: tuple[np.ndarray, ...],
+    costs: PlanCosts,
+    limits: Limits,
+    multiple: int,
+    measured: SensitivityMap,
+    validate: Callable[[Any], float],
+    higher_is_better: bool,
+) -> list[dict[str, Any]]:
+    """Cut by every allocation to the same limits and validate each cut, without training.
+
+    Returns:
+        one row per allocation, the best first: its name and the metric after the cut. Allocations that miss the
+        limits come last, without a metric.
+    """
+    rows = []
+    for name in CHOICES[1:]:
+        found = allocate(name, scores, costs, limits, multiple, measured)
+        value = None if found.missed else validate(analysis.shrink(scores, found.kept))
+        rows.append({"allocation": name, "metric": value})
+    sign = -1.0 if higher_is_better else 1.0
+    # Of equals the later one: it knows more about costs.
+    order = {name: -number for number, name in enumerate(CHOICES)}
+    return sorted(
+        rows,
+        key=lambda row: (row["metric"] is None, sign * (row["metric"] or 0.0), order[row["allocation"]]),
+    )
