@@ -15,7 +15,7 @@ from edgeprune.toml_table import Table, is_integer, read_text, shown
 DEFAULT_NAME = "edgeprune.toml"
 STRATEGIES = ("auto", "structured")
 QUANTIZE_CHOICES = ("auto", *QUANTIZE_MODES)
-CRITERIA = ("l1", "taylor", "random")
+CRITERIA = ("l1", "l2", "bn_scale", "fpgm", "taylor", "snip", "apoz", "mean_activation", "random")
 ALLOCATIONS = ("auto", "uniform", "global", "greedy", "knapsack", "sensitivity")
 
 _T = TypeVar("_T")

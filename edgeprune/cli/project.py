@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from edgeprune.config import DEFAULT_NAME, ProjectConfig, load_config
+from edgeprune.config import CRITERIA, DEFAULT_NAME, ProjectConfig, load_config
 from edgeprune.errors import InputError
 from edgeprune.target import Budget, Target, load_target
 
@@ -29,7 +29,7 @@ def project_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--max-accuracy-drop", type=float, help="Limit: loss of the metric; 0.01 is one point."),
         click.option("--strategy", help="auto or structured."),
         click.option("--quantize", help="none, float16, dynamic, int8 or auto."),
-        click.option("--criterion", help="l1, taylor or random."),
+        click.option("--criterion", help="How channels are ranked: " + ", ".join(CRITERIA) + "."),
         click.option("--allocation", help="uniform, global, greedy, knapsack, sensitivity or auto."),
         click.option("--batch-size", type=int, help="Samples per training step."),
         click.option("--seed", type=int, help="Seed of every random choice."),

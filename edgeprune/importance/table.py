@@ -13,7 +13,15 @@ from edgeprune.records.importance import Criterion, UnitWeight
 
 CRITERIA = {
     "l1": Criterion("l1", "edgeprune.importance.magnitude", needs_data=False, comparable=False),
+    "l2": Criterion("l2", "edgeprune.importance.l2", needs_data=False, comparable=False),
+    "bn_scale": Criterion("bn_scale", "edgeprune.importance.bn_scale", needs_data=False, comparable=False),
+    "fpgm": Criterion("fpgm", "edgeprune.importance.fpgm", needs_data=False, comparable=False),
     "taylor": Criterion("taylor", "edgeprune.importance.taylor", needs_data=True, comparable=True),
+    "snip": Criterion("snip", "edgeprune.importance.snip", needs_data=True, comparable=True),
+    "apoz": Criterion("apoz", "edgeprune.importance.apoz", True, False, reads_activations=True),
+    "mean_activation": Criterion(
+        "mean_activation", "edgeprune.importance.mean_activation", True, False, reads_activations=True
+    ),
     "random": Criterion("random", "edgeprune.importance.random", needs_data=False, comparable=True),
 }
 

@@ -9,11 +9,12 @@ import numpy as np
 
 from edgeprune.graph.groups import Groups, find_groups
 from edgeprune.graph.network import to_network
+from edgeprune.graph.observe import observer
 from edgeprune.graph.surgery import remove_channels
 from edgeprune.graph.trace import OUTPUT_REASON, Trace, trace
 from edgeprune.importance.table import criterion, per_group, score_units
 from edgeprune.plan.select import units_to_remove
-from edgeprune.records.importance import UnitWeight
+from edgeprune.records.importance import UnitActivation, UnitWeight
 from edgeprune.records.network import Network
 from edgeprune.records.report import FrozenRow
 
@@ -37,8 +38,22 @@ class Analysis:
                 found.append(UnitWeight(weight.layer, weight.variable, weight.role, axis, units))
         return found
 
+    def unit_activations(self) -> list[UnitActivation]:
+        """The activations that computing layers read, for importance criteria."""
+        found = {}
+        for traced in self.trace.calls:
+            if any(work.kind in ("conv", "depthwise", "dense") for work in traced.works):
+                for number in traced.inputs:
+                    units = self.groups.unit_of_id[self.trace.tensors[number].ids[0]]
+                    found[number] = UnitActivation(traced.call.path, number, units)
+        return list(found.values())
+
     def scores(self, name: str, **options: Any) -> tuple[np.ndarray, ...]:
         """Importance of the units of every group by the named criterion."""
+        if criterion(name).reads_activations:
+            activations = self.unit_activations()
+            observe = observer(self.model, [activation.tensor for activation in activations])
+            options = {**options, "activations": activations, "observe": observe}
         everything = score_units(name, self.unit_weights(), len(self.groups.group_of_unit), **options)
         return per_group(everything, self.groups.units, criterion(name).comparable)
 

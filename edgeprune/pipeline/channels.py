@@ -32,8 +32,9 @@ def prune_channels(
     Args:
         model: a built functional or Sequential Keras 3 model.
         ratio: share of each group to remove, 0 <= ratio < 1.
-        criterion: "l1", "taylor" or "random".
-        data: (x, y) arrays or a tf.data.Dataset; needed by "taylor".
+        criterion: how channels are ranked: l1, l2, bn_scale, fpgm, random; with data taylor, snip, apoz and
+            mean_activation.
+        data: (x, y) arrays or a tf.data.Dataset; needed by the last four.
         loss: overrides the compiled loss for "taylor".
         multiple: kept counts are multiples of it (8 suits most runtimes); the default 1 keeps the ratio exact.
         seed: for "random" and for the order of the data.

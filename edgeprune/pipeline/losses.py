@@ -21,7 +21,7 @@ def scalar_loss(model: Any, task: Task) -> Callable[[Any, Any], Any]:
 
 
 def mean_loss(model: Any, task: Task) -> Callable[[Iterable[tuple[Any, Any]]], float]:
-    """A function of (x, y) batches giving the mean loss per sample; compiled once, it reads the weights at each call."""
+    """A function from (x, y) batches to the mean loss per sample; compiled once, it reads the weights at each call."""
     import tensorflow as tf
 
     loss = scalar_loss(model, task)

@@ -23,6 +23,18 @@ class UnitWeight:
     units: np.ndarray
 
 
+@dataclass(frozen=True, eq=False)
+class UnitActivation:
+    """One activation that a computing layer reads.
+
+    units: int64 of the activation's shape without the batch, length 1 along axes where the unit does not change.
+    """
+
+    layer: str
+    tensor: int
+    units: np.ndarray
+
+
 @dataclass(frozen=True)
 class Criterion:
     """A row of the table of criteria. `comparable`: scores of different groups may be compared as they are."""
@@ -31,3 +43,4 @@ class Criterion:
     module: str
     needs_data: bool
     comparable: bool
+    reads_activations: bool = False

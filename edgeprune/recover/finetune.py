@@ -24,12 +24,16 @@ from edgeprune.task.resolve import Task
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to fine-tune. The learning rate falls from its start to 1 % of it along a half cosine over `epochs`."""
+    """How to fine-tune. The learning rate falls from its start to 1 % of it along a half cosine over all steps."""
 
     epochs: int
     batch_size: int
     seed: int
-    patience: int = 4
+
+    @property
+    def patience(self) -> int:
+        """Epochs without a better metric before training stops. The last, slow steps help most, so more than half."""
+        return max(5, self.epochs // 2 + 1)
 
 
 def finetune(
@@ -65,19 +69,25 @@ def finetune(
     else:
         done, best = Progress(0, 0, (evaluate(model),)), model.get_weights()
 
-    steps = len(train.epoch(recipe.batch_size, recipe.seed))
-    with progress(title, recipe.epochs * steps) as advance:
-        advance(done.epochs_done * steps, "")
+    steps = None if train.size is None else -(-train.size // recipe.batch_size)
+    with progress(title, None if steps is None else recipe.epochs * steps) as advance:
+        advance(done.epochs_done * (steps or 0), "")
         while done.epochs_done < recipe.epochs and done.epochs_done - done.best_epoch < recipe.patience:
             epoch = done.epochs_done
             keras.utils.set_random_seed(recipe.seed + epoch)
-            if start_rate is not None:
-                optimizer.learning_rate.assign(start_rate * _cosine(epoch, recipe.epochs))
             note = f"best {_best(done, higher_is_better):.4f}"
-            bar = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs, note=note: advance(1, note))
-            history = model.fit(
-                train.epoch(recipe.batch_size, recipe.seed + epoch), epochs=1, verbose=0, callbacks=[bar], shuffle=False
-            )
+
+            def before_step(step: int, logs: Any, epoch: int = epoch) -> None:
+                if start_rate is not None:
+                    part = epoch + (step / steps if steps else 0.0)
+                    optimizer.learning_rate.assign(start_rate * _cosine(part / recipe.epochs))
+
+            def after_step(step: int, logs: Any, note: str = note) -> None:
+                advance(1, note)
+
+            every_step = keras.callbacks.LambdaCallback(on_train_batch_begin=before_step, on_train_batch_end=after_step)
+            order = train.epoch(recipe.batch_size, recipe.seed + epoch)
+            history = model.fit(order, epochs=1, verbose=0, callbacks=[every_step], shuffle=False)
             if not math.isfinite(history.history["loss"][-1]):
                 if epoch == 0:
                     raise InputError(
@@ -109,9 +119,9 @@ def _best(done: Progress, higher_is_better: bool) -> float:
     return max(finite) if higher_is_better else min(finite)
 
 
-def _cosine(epoch: int, epochs: int) -> float:
-    """1 at epoch 0, falling to 0.01 at `epochs`."""
-    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * epoch / max(epochs, 1)))
+def _cosine(part: float) -> float:
+    """1 at the start of training (part 0), falling to 0.01 at its end (part 1)."""
+    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * part))
 
 
 def _is_schedule(optimizer: Any) -> bool:
