@@ -60,5 +60,6 @@ setup(
         ],
         "examples": ["scikit-learn>=1.4"],
     },
+    cmdclass={"build_py": BuildWithTargets},
     entry_points={"console_scripts": ["edgeprune = edgeprune.cli.main:main"]},
 )
