@@ -117,6 +117,6 @@ def _give_back(
 
 
 def _with(kept: np.ndarray, group: int, count: int) -> np.ndarray:
-    changed = kept.copy()
+    changed: np.ndarray = kept.copy()
     changed[group] = count
     return changed

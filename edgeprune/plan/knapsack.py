@@ -29,7 +29,7 @@ def knapsack(scores: tuple[np.ndarray, ...], costs: Costs, limits: Limits, multi
     limits the result is greedy's, which names what is missed.
     """
     counts = [levels(len(own), multiple) for own in scores]
-    lost = np.concatenate([losses(own, count) for own, count in zip(scores, counts, strict=True)] or [[]])
+    lost = np.array([value for own, count in zip(scores, counts, strict=True) for value in losses(own, count)])
     group = np.repeat(np.arange(len(scores)), [len(count) for count in counts])
     level = np.concatenate(counts) if counts else np.zeros(0, dtype=np.int64)
 
@@ -75,7 +75,7 @@ def _solve(
     if found.x is None:
         return None
     chosen = found.x > 0.5
-    kept = point.copy()
+    kept: np.ndarray = point.copy()
     kept[group[chosen]] = level[chosen]
     return kept
 
