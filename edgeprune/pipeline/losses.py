@@ -15,7 +15,9 @@ def scalar_loss(model: Any, task: Task) -> Callable[[Any, Any], Any]:
     """
     import keras
 
-    holder = keras.Model(model.inputs, model.output)
+    # Sequential defines `output` only once it has been called.
+    output = model.outputs[0] if isinstance(model, keras.Sequential) else model.output
+    holder = keras.Model(model.inputs, output)
     holder.compile(loss=task.loss, loss_weights=task.loss_weights, jit_compile=False)
     return lambda labels, predictions: holder.compute_loss(y=labels, y_pred=predictions)
 
