@@ -48,16 +48,21 @@ def command(output: Path | None, fresh: bool, **given: Any) -> None:
 def _build_all(project: Any, given: dict[str, Any], folder: Path, fresh: bool) -> None:
     """Build for every target; one folder each where there are several."""
     from edgeprune.pipeline.prepare import start_tensorflow
+    from edgeprune.pipeline.stages import fresh_discards
     from edgeprune.progress import say
 
     options = build_options(given, project.config)
+    folders = [folder if len(project.targets) == 1 else folder / target.name for target in project.targets]
+    if fresh and any(fresh_discards(own, project.model) for own in folders):
+        raise InputError(
+            f"--fresh would delete {project.model}, the model to build from; choose another folder with -o"
+        )
     say(f"loading {project.model}")
     start_tensorflow()
     model = read_model(project)
     failures: list[BudgetError] = []
     documents = {}
-    for target in project.targets:
-        own = folder if len(project.targets) == 1 else folder / target.name
+    for target, own in zip(project.targets, folders, strict=True):
         try:
             documents[target.name] = _build_one(project, model, target, options, own, fresh, given["as_json"])
         except BudgetError as error:

@@ -46,24 +46,29 @@ class Stages:
                 os.replace(partial, done)
             except OSError as error:
                 raise disk_error(error, partial) from error
-        found: dict[str, Any] = json.loads((done / "result.json").read_text(encoding="utf-8"))
-        return found
+        return _read(done / "result.json")
 
     def path(self, name: str, file: str) -> Path:
         """A file of a finished stage."""
         return self.root / name / file
 
     def _clear(self) -> None:
-        """Remove an earlier build's stages and artifacts, and nothing else."""
+        """Remove an earlier build's stages and artifacts, and nothing else.
+
+        The stages, which say that the folder is ours, go last and at once: stopped anywhere, it can be run again.
+        """
+        discarded = self.folder / ".stages.discarded"
         if (self.root / IDENTITY).exists():
-            shutil.rmtree(self.root)
             for artifact in ARTIFACTS:
                 (self.folder / artifact).unlink(missing_ok=True)
+            shutil.rmtree(discarded, ignore_errors=True)
+            os.replace(self.root, discarded)
+        shutil.rmtree(discarded, ignore_errors=True)
 
     def _claim(self, identity: dict[str, Any]) -> None:
         marker = self.root / IDENTITY
         if marker.exists():
-            earlier = json.loads(marker.read_text(encoding="utf-8"))
+            earlier = _read(marker)
             differs = sorted(key for key in {*earlier, *identity} if earlier.get(key) != identity.get(key))
             if differs:
                 raise InputError(
@@ -83,6 +88,20 @@ class Stages:
             raise disk_error(error, marker) from error
 
 
+def _read(record: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{record} is damaged ({error}); pass --fresh to build again from the start") from error
+    return found
+
+
+def fresh_discards(folder: Path, file: Path) -> bool:
+    """Whether a fresh build in `folder` may delete `file`, which an earlier build wrote there."""
+    folder, file = folder.resolve(), file.resolve()
+    return folder / "stages" in file.parents or (file.parent == folder and file.name in ARTIFACTS)
+
+
 @contextlib.contextmanager
 def only_one_build(folder: Path) -> Iterator[None]:
     """Hold the folder's lock; it goes with the process, however that ends.
@@ -90,13 +109,16 @@ def only_one_build(folder: Path) -> Iterator[None]:
     Raises:
         InputError: another process builds there, or `folder` is a file or can't be written.
     """
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"the output {folder} is a file; give a folder with -o")
     try:
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"the output {folder} is a file; give a folder with -o")
         folder.mkdir(parents=True, exist_ok=True)
         lock = open(folder / ".lock", "w")  # noqa: SIM115 - held until the build ends
     except OSError as error:
-        raise disk_error(error, folder) from error
+        known = disk_error(error, folder)
+        if known is error:
+            known = InputError(f"the output folder {folder} can't be made: {error.strerror}; choose another with -o")
+        raise known from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
