@@ -15,13 +15,14 @@ from edgeprune.toml_table import Table, is_integer, read_text, shown
 DEFAULT_NAME = "edgeprune.toml"
 STRATEGIES = ("auto", "structured")
 QUANTIZE_CHOICES = ("auto", *QUANTIZE_MODES)
+MAX_SEED = 2**32 - 1  # numpy takes no more
 CRITERIA = ("l1", "l2", "bn_scale", "fpgm", "taylor", "snip", "apoz", "mean_activation", "random")
 ALLOCATIONS = ("auto", "uniform", "global", "greedy", "knapsack", "sensitivity")
 
 _T = TypeVar("_T")
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _MODULE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
-_SPARSE = re.compile(r"sparse|[0-9n]+:[0-9m]+")
+SPARSE_STRATEGY = re.compile(r"sparse|[0-9n]+:[0-9m]+")
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ def _imports(top: Table, folder: Path) -> tuple[str, ...]:
 
 def _strategy(top: Table, folder: Path) -> str:
     value = top.values["strategy"]
-    if isinstance(value, str) and _SPARSE.fullmatch(value.lower()):
+    if isinstance(value, str) and SPARSE_STRATEGY.fullmatch(value.lower()):
         raise top.error(
             "strategy", f'strategy "{value}" is not available in this version; one of {", ".join(STRATEGIES)} is'
         )
@@ -184,7 +185,7 @@ _READERS: dict[str, Callable[[Table, Path], object]] = {
     "output": _output,
     "input_shape": _input_shape,
     "imports": _imports,
-    "seed": lambda top, folder: top.integer("seed", 0, 2**32 - 1),  # numpy takes no more
+    "seed": lambda top, folder: top.integer("seed", 0, MAX_SEED),
     "epochs": _at_least(0, "epochs"),
     "rounds": _at_least(1, "rounds"),
     "batch_size": _at_least(1, "batch_size"),

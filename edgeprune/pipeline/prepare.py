@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from edgeprune.config import MAX_SEED, SPARSE_STRATEGY
 from edgeprune.errors import InputError, nearest
 from edgeprune.pipeline.job import Job, Options, identity
 from edgeprune.pipeline.stages import Stages
@@ -23,7 +24,7 @@ def check_options(options: Options) -> None:
     from edgeprune.importance.table import criterion
     from edgeprune.pipeline.allocation import check_allocation
 
-    if options.strategy in ("sparse", "n:m"):
+    if SPARSE_STRATEGY.fullmatch(options.strategy):
         raise InputError(f'the strategy "{options.strategy}" is not available in this version; use auto or structured')
     if options.strategy not in STRATEGIES:
         raise InputError(f'unknown strategy "{options.strategy}"; {nearest(options.strategy, STRATEGIES)}')
@@ -36,6 +37,8 @@ def check_options(options: Options) -> None:
         value = getattr(options, name)
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise InputError(f"{name} must be a whole number of at least {least}; got {value!r}")
+    if options.seed > MAX_SEED:
+        raise InputError(f"seed must be at most {MAX_SEED}; got {options.seed}")
 
 
 def with_defaults(budget: Budget | None, target: Target) -> Budget:
