@@ -6,7 +6,8 @@ Names, nesting, sharing, input and output structure and the compiled state stay 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -26,18 +27,36 @@ def remove_channels(model: Any, trace: Trace, keep_ids: np.ndarray) -> Any:
     Raises:
         InputError: a layer can't be made again from its config.
     """
-    rebuild = _Rebuild(trace, keep_ids)
-    smaller = rebuild.model(model, [tuple(tensor.shape) for tensor in functional_graph(model).inputs])
-    rebuild.models.append((model, smaller))
-    rebuild.copy_weights()
-    rebuild.copy_trainable()
+    smaller = rebuild(model, trace, keep_ids)
     copy_compiled_state(model, smaller)
     return smaller
 
 
+def rebuild(
+    model: Any,
+    trace: Trace,
+    keep_ids: np.ndarray,
+    skipped: frozenset[int] = frozenset(),
+    aliases: Mapping[int, int] = MappingProxyType({}),
+) -> Any:
+    """Replay a model with the kept ids only, weights and trainable flags carried over, not compiled.
+
+    Calls whose Keras node is in `skipped` (by id()) are left out; `aliases` says which tensor stands for one that
+    they made.
+    """
+    replay = _Rebuild(trace, keep_ids, skipped, aliases)
+    smaller = replay.model(model, [tuple(tensor.shape) for tensor in functional_graph(model).inputs])
+    replay.models.append((model, smaller))
+    replay.copy_weights()
+    replay.copy_trainable()
+    return smaller
+
+
 class _Rebuild:
-    def __init__(self, trace: Trace, keep_ids: np.ndarray) -> None:
+    def __init__(self, trace: Trace, keep_ids: np.ndarray, skipped: frozenset[int], aliases: Mapping[int, int]) -> None:
         self.keep_ids = keep_ids
+        self.skipped = skipped
+        self.aliases = aliases
         self.weights = trace.context.weights
         self.masks: dict[int, dict[str, np.ndarray]] = {}
         for (operation, name), ids in trace.context.layer_ids.items():
@@ -61,6 +80,11 @@ class _Rebuild:
             new_inputs.append(keras.Input(batch_shape=shape, dtype=tensor.dtype, name=layer.name, sparse=tensor.sparse))
         tensors = {id(old): new for old, new in zip(graph.inputs, new_inputs, strict=True)}
         for node in nodes_in_order(graph):
+            if id(node) in self.skipped:
+                for made in node.outputs:
+                    if id(made) in self.aliases:
+                        tensors[id(made)] = tensors[self.aliases[id(made)]]
+                continue
             args, kwargs = self._arguments(node, tensors)
             incoming = [tuple(tensors[id(tensor)].shape) for tensor in node.arguments.keras_tensors]
             outputs = keras.tree.flatten(self.operation(node.operation, incoming)(*args, **kwargs))
@@ -69,7 +93,7 @@ class _Rebuild:
         if isinstance(model, keras.Sequential):
             new = keras.Sequential(name=model.name)
             new.add(keras.Input(batch_shape=new_inputs[0].shape, dtype=graph.inputs[0].dtype, name=new_inputs[0].name))
-            for layer in model.layers:
+            for layer in model.layers:  # a Sequential has no additions, so none of its layers is skipped
                 new.add(self.made[id(layer)])
             return new
         inputs = keras.tree.pack_sequence_as(model._inputs_struct, new_inputs)
@@ -120,6 +144,8 @@ class _Rebuild:
                 for axis, ids in found.axes.items() if found else ():
                     value = np.compress(self.keep_ids[ids], value, axis=axis)
                 destination.assign(value)
+            if hasattr(new, "finalize_state"):  # Normalization computes with copies of its variables
+                new.finalize_state()
 
     def copy_trainable(self) -> None:
         """Copy what is frozen for training. Setting it on a model sets it on all its layers, so outer models go first
