@@ -16,10 +16,8 @@ class ExtentTable:
     """
 
     def __init__(self, extents: Sequence[Extent]) -> None:
-        depth = max((len(extent.axes) for extent in extents), default=0)
         self.factors = np.array([extent.factor for extent in extents], dtype=np.int64)
-        padded = [extent.axes + (0,) * (depth - len(extent.axes)) for extent in extents]
-        self.axes = np.array(padded, dtype=np.int64).reshape(len(extents), depth)
+        self.axes = padded_axes([extent.axes for extent in extents])
 
     def values(self, widths: np.ndarray) -> np.ndarray:
         """widths: (axes,) or (axes, plans) -> (extents,) or (extents, plans), int64 or float64 as widths."""
@@ -30,6 +28,13 @@ class ExtentTable:
         return result
 
 
+def padded_axes(rows: Sequence[tuple[int, ...]]) -> np.ndarray:
+    """(rows, depth) int64: axis numbers, shorter rows filled up with axis 0."""
+    depth = max((len(axes) for axes in rows), default=0)
+    filled = [axes + (0,) * (depth - len(axes)) for axes in rows]
+    return np.array(filled, dtype=np.int64).reshape(len(rows), depth)
+
+
 def total_macs(network: Network, kept: np.ndarray) -> int:
     """Multiply-accumulates of one inference. kept: (groups,)."""
     return int(ExtentTable([op.macs for op in network.ops]).values(network.widths(kept)).sum())
@@ -38,17 +43,3 @@ def total_macs(network: Network, kept: np.ndarray) -> int:
 def total_params(network: Network, kept: np.ndarray) -> int:
     """Weights as Keras counts them, BatchNorm statistics included. kept: (groups,)."""
     return int(ExtentTable([weight.extent for weight in network.weights]).values(network.widths(kept)).sum())
-
-
-def peak_activation_elements(network: Network, kept: np.ndarray) -> int:
-    """The most activation elements alive during one operation, for batch 1. kept: (groups,)."""
-    sizes = ExtentTable([tensor.extent for tensor in network.tensors]).values(network.widths(kept))
-    return int((alive_matrix(network) @ sizes).max(initial=0))
-
-
-def alive_matrix(network: Network) -> np.ndarray:
-    """(ops, tensors) int64: 1 where the tensor is alive while the operation runs."""
-    steps = np.arange(len(network.ops))[:, None]
-    first = np.array([tensor.first_use for tensor in network.tensors])
-    last = np.array([tensor.last_use for tensor in network.tensors])
-    return ((first <= steps) & (steps <= last)).astype(np.int64)

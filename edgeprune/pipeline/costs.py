@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgeprune.cost.model import Corrections, CostModel
+from edgeprune.plan.changes import Cost
 from edgeprune.plan.greedy import Costs
 from edgeprune.records.network import Network
 from edgeprune.target import Target
@@ -22,7 +23,11 @@ class PlanCosts:
     def functions(self) -> Costs:
         """The cost functions that allocation steers by."""
         model = self.model
-        return {"latency_ms": model.latency_ms, "size_bytes": model.size_bytes, "ram_bytes": model.ram_bytes}
+        return {
+            "latency_ms": Cost(model.latency_ms, model.changed_latency_ms),
+            "size_bytes": Cost(model.size_bytes, model.changed_size_bytes),
+            "ram_bytes": Cost(model.ram_bytes, model.changed_ram_bytes),
+        }
 
     def exact(self, kept: np.ndarray) -> dict[str, float]:
         """Costs of one plan, with activations placed as the runtime places them."""

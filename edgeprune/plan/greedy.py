@@ -12,9 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgeprune.cost.change import Changes
+from edgeprune.plan.changes import changed_costs
 from edgeprune.plan.limits import Limits
 
-# cost name -> function of (groups, plans) kept counts giving (plans,) costs
+# cost name -> function of (groups,) or (groups, plans) kept counts giving () or (plans,) costs; a plan.changes.Cost is
+# evaluated faster
 Costs = Mapping[str, Callable[[np.ndarray], np.ndarray]]
 
 
@@ -42,42 +45,34 @@ def greedy(
         multiple: kept counts of larger groups are multiples of it; groups of that size or less stay.
         start: (groups,) kept counts to begin from; all units by default.
     """
-    lost = [np.concatenate([[0.0], np.cumsum(np.sort(np.maximum(own, 0.0)))]) for own in scores]
     units = np.array([len(own) for own in scores], dtype=np.int64)
+    lost = _Lost(scores)
     kept = units.copy() if start is None else start.copy()
     active = limits.items()
 
-    def evaluate(plans: np.ndarray) -> dict[str, np.ndarray]:
-        return {name: costs[name](plans) for name, _ in active}
-
-    def loss(plan: np.ndarray) -> np.ndarray:
-        return np.array([lost[g][units[g] - plan[g]] for g in range(len(units))])
-
-    now = {name: float(value) for name, value in evaluate(kept).items()}
+    now = {name: float(costs[name](kept)) for name, _ in active}
     taken: list[tuple[int, int]] = []
     while any(now[name] > limit for name, limit in active):
         following = next_step(kept, multiple)
         movable = np.flatnonzero(following < kept)
         if not len(movable):
             break
-        candidates = np.repeat(kept[:, None], len(movable), axis=1)
-        candidates[movable, np.arange(len(movable))] = following[movable]
-        after = evaluate(candidates)
+        changes = Changes(kept, movable, following[movable])
         saved = np.zeros(len(movable))
         for name, limit in active:
             if now[name] > limit:
-                saved += np.minimum((now[name] - after[name]) / (now[name] - limit), 1.0)
-        price = (loss(following) - loss(kept))[movable]
+                after = changed_costs(costs[name], changes)
+                saved += np.minimum((now[name] - after) / (now[name] - limit), 1.0)
+        price = (lost(following) - lost(kept))[movable]
         # A step that saves nothing yet may still lead to one that does: it comes last, cheapest first.
         rank = np.where(saved > 1e-12, price / np.maximum(saved, 1e-12), np.inf)
-        best = int(np.lexsort((price, rank))[0])
-        group = int(movable[best])
+        group = int(movable[np.lexsort((price, rank))[0]])
         taken.append((group, int(kept[group])))
         kept[group] = following[group]
-        now = {name: float(values[best]) for name, values in after.items()}
+        now = {name: float(costs[name](kept)) for name, _ in active}
 
-    if all(now[name] <= limit for name, limit in active):
-        kept = _give_back(kept, taken, evaluate, active, loss)
+    if not any(now[name] > limit for name, limit in active):
+        kept = _give_back(kept, taken, costs, active, lost)
     now = {name: float(function(kept)) for name, function in costs.items()}
     missed = tuple(name for name, limit in active if now[name] > limit)
     return Allocation(kept, now, missed)
@@ -89,34 +84,37 @@ def next_step(kept: np.ndarray, multiple: int) -> np.ndarray:
     return np.where(smaller >= 1, smaller, kept)
 
 
+class _Lost:
+    """(groups,) float64: the importance each group has lost under a plan that keeps its most important units."""
+
+    def __init__(self, scores: tuple[np.ndarray, ...]) -> None:
+        sums = [np.concatenate([[0.0], np.cumsum(np.sort(np.maximum(own, 0.0)))]) for own in scores]
+        self._sums = np.concatenate(sums) if sums else np.zeros(0)
+        # where keeping no unit of the group stands
+        self._ends = np.cumsum([len(own) + 1 for own in scores], dtype=np.int64) - 1
+
+    def __call__(self, plan: np.ndarray) -> np.ndarray:
+        return np.asarray(self._sums[self._ends - plan])
+
+
 def _give_back(
-    kept: np.ndarray,
-    taken: list[tuple[int, int]],
-    evaluate: Callable[[np.ndarray], dict[str, np.ndarray]],
-    active: list[tuple[str, float]],
-    loss: Callable[[np.ndarray], np.ndarray],
+    kept: np.ndarray, taken: list[tuple[int, int]], costs: Costs, active: list[tuple[str, float]], lost: _Lost
 ) -> np.ndarray:
     """Undo steps that later, larger ones made needless, the most important first."""
-    previous: dict[int, list[int]] = {}
+    earlier: dict[int, list[int]] = {}
     for group, before in taken:
-        previous.setdefault(group, []).append(before)
-    open_groups = set(previous)
-    while open_groups:
-        gains = {g: loss(kept)[g] - loss(_with(kept, g, previous[g][-1]))[g] for g in open_groups}
-        group = max(gains, key=lambda g: (gains[g], -g))
-        trial = _with(kept, group, previous[group][-1])
-        costs = evaluate(trial)
-        if all(float(costs[name]) <= limit for name, limit in active):
+        earlier.setdefault(group, []).append(before)
+    while earlier:
+        undone = kept.copy()
+        for group, counts in earlier.items():
+            undone[group] = counts[-1]
+        gains = lost(kept) - lost(undone)
+        group = max(earlier, key=lambda g: (gains[g], -g))
+        trial = kept.copy()
+        trial[group] = earlier[group].pop()
+        fits = all(float(costs[name](trial)) <= limit for name, limit in active)
+        if fits:
             kept = trial
-            previous[group].pop()
-        else:
-            previous[group] = []
-        if not previous[group]:
-            open_groups.discard(group)
+        if not fits or not earlier[group]:
+            del earlier[group]
     return kept
-
-
-def _with(kept: np.ndarray, group: int, count: int) -> np.ndarray:
-    changed: np.ndarray = kept.copy()
-    changed[group] = count
-    return changed

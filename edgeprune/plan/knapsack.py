@@ -13,6 +13,8 @@ import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_matrix
 
+from edgeprune.cost.change import Changes
+from edgeprune.plan.changes import changed_costs
 from edgeprune.plan.greedy import Allocation, Costs, greedy
 from edgeprune.plan.levels import levels, losses
 from edgeprune.plan.limits import Limits
@@ -56,13 +58,12 @@ def _solve(
     point: np.ndarray, group: np.ndarray, level: np.ndarray, lost: np.ndarray, costs: Costs, limits: Limits
 ) -> np.ndarray | None:
     """(groups,) kept counts of the best choice by weights taken at `point`; None when there is none."""
-    plans = np.repeat(point[:, None], len(level), axis=1)
-    plans[group, np.arange(len(level))] = level
+    changes = Changes(point, group, level)
     one_each = csr_matrix((np.ones(len(level)), (group, np.arange(len(level)))), shape=(len(point), len(level)))
     constraints = [LinearConstraint(one_each, 1, 1)]
     for name, limit in limits.items():
         now = float(costs[name](point))
-        change = costs[name](plans) - now
+        change = changed_costs(costs[name], changes) - now
         constraints.append(LinearConstraint(change[None, :] / limit, -np.inf, (limit - now) / limit))
     scale = max(float(lost.max(initial=0.0)), 1e-300)
     found = milp(

@@ -43,5 +43,5 @@ def between(start: dict[str, float], limits: Limits, fraction: float) -> Limits:
     found = {}
     for name, limit in limits.items():
         begin = max(start[name], limit)
-        found[name] = begin * (limit / begin) ** fraction
+        found[name] = begin ** (1 - fraction) * limit**fraction  # exact at both ends
     return Limits(**found)

@@ -29,11 +29,14 @@ def uniform_to_limits(scores: tuple[np.ndarray, ...], costs: Costs, limits: Limi
 
 
 def uniform(units: np.ndarray, ratio: float, multiple: int = 1) -> np.ndarray:
-    """(groups,) int64 kept counts: at most (1 - ratio) of each group, rounded to the nearest multiple, never
-    fewer than min(multiple, all) and never more than all.
+    """(groups,) int64 kept counts: the multiple nearest to (1 - ratio) of each group, or all its units where that is
+    nearer; the larger one of two as near. Never fewer than min(multiple, all).
 
     >>> uniform(np.array([64, 20, 4]), 0.5, 8).tolist()
     [32, 8, 4]
     """
-    wanted = np.rint(units * (1.0 - ratio) / multiple).astype(np.int64) * multiple
-    return np.clip(wanted, np.minimum(multiple, units), units)
+    wanted = units * (1.0 - ratio)
+    below = np.floor(wanted / multiple).astype(np.int64) * multiple
+    above = np.minimum(below + multiple, units)
+    nearest = np.where(wanted - below < above - wanted, below, above)
+    return np.asarray(np.maximum(nearest, np.minimum(multiple, units)))

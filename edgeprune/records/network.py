@@ -7,8 +7,10 @@ number of units kept per group. Everything counted (MACs, weights, activations) 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+from scipy.sparse import csr_matrix
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,8 @@ class GroupRecord:
 class OpRecord:
     """One operation the runtime executes. `kind` is conv, depthwise, dense, copy (moves bytes only) or fused.
 
-    `inputs` and `outputs` index tensors, `weights` index weights; `axis` is the output-channel axis, 0 if none.
+    `inputs` and `outputs` index tensors, `weights` index weights; `axis` is the output-channel axis, one of those of
+    `macs`, 0 if none.
     A fused operation costs nothing: the runtime folds it into the one before.
     """
 
@@ -90,5 +93,9 @@ class Network:
     def widths(self, kept: np.ndarray) -> np.ndarray:
         """Widths of all axes. kept: (groups,) or (groups, plans) -> (axes,) or (axes, plans) int64."""
         fixed = self.axis_fixed if kept.ndim == 1 else self.axis_fixed[:, None]
-        # float64 for BLAS; exact, since widths are far below 2^53
-        return np.asarray(fixed + np.rint(self.axis_units.astype(np.float64) @ kept).astype(np.int64))
+        return np.asarray(fixed + self._sparse_units @ kept)
+
+    @cached_property
+    def _sparse_units(self) -> csr_matrix:
+        # few groups lie on an axis
+        return csr_matrix(self.axis_units)
