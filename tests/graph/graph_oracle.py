@@ -11,6 +11,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from kept_statistics import with_kept_statistics
 
 from edgeprune.cost.counts import ExtentTable, total_macs, total_params
 from edgeprune.graph.groups import Groups, find_groups
@@ -42,6 +43,12 @@ def randomize(model: Any, seed: int = 0) -> None:
     """Give every variable random values that keep signals alive: kernels scaled by their fan-in, moving variances
     positive, everything else near its usual value but never equal to it."""
     rng = np.random.default_rng(seed)
+    depthwise = set()
+    for layer in model._flatten_layers():
+        if isinstance(layer, (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)):
+            depthwise.add(id(layer.kernel))
+        elif isinstance(layer, (keras.layers.SeparableConv1D, keras.layers.SeparableConv2D)):
+            depthwise.add(id(layer.depthwise_kernel))
     for variable in model.weights:
         shape, name = tuple(variable.shape), variable.path.rsplit("/", 1)[-1]
         if "variance" in name:
@@ -50,7 +57,7 @@ def randomize(model: Any, seed: int = 0) -> None:
             value = rng.uniform(0.6, 1.4, shape)
         elif len(shape) >= 2:
             fan_in = max(1, int(np.prod(shape[:-1])))
-            if "depthwise" in variable.path and len(shape) > 2:
+            if id(variable) in depthwise:
                 fan_in = int(np.prod(shape[:-2]))
             value = rng.normal(0.0, np.sqrt(2.0 / fan_in), shape)
         elif np.issubdtype(np.dtype(variable.dtype), np.floating):
@@ -58,14 +65,19 @@ def randomize(model: Any, seed: int = 0) -> None:
         else:
             continue
         variable.assign(value)
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()  # it computes with copies of its variables
 
 
 def random_inputs(model: Any, batch: int = 3, seed: int = 1) -> Any:
-    """Inputs of the model's structure, standard normal; unknown lengths become 6."""
+    """Inputs of the model's structure, standard normal or whole numbers from 0 to 4; unknown lengths become 6."""
     rng = np.random.default_rng(seed)
 
     def one(tensor: Any) -> np.ndarray:
         shape = (batch, *(length or 6 for length in tensor.shape[1:]))
+        if "int" in tensor.dtype:
+            return rng.integers(0, 5, shape).astype(tensor.dtype)
         return rng.normal(size=shape).astype(np.float32)
 
     return keras.tree.map_structure(one, model._inputs_struct if hasattr(model, "_inputs_struct") else model.inputs[0])
@@ -98,7 +110,12 @@ def prune(model: Any, ratio: float = 0.4, seed: int = 2) -> Pruned:
 
 
 def masked_outputs(pruned: Pruned, inputs: Any) -> list[np.ndarray]:
-    """What the dense model gives when every kernel entry that reads a removed channel is zero."""
+    """What the dense model gives when every kernel entry that reads a removed channel is zero.
+
+    Normalizations over channels take their statistics over the kept channels here: removing a channel can't be exact
+    where it was part of a mean, so equality with this model is the (weaker) property that is held.
+    """
+    dense = with_kept_statistics(pruned.model, pruned.trace, pruned.keep_ids)
     before = {}
     for key, weight in pruned.trace.context.weights.items():
         if weight.role != "kernel":
@@ -111,7 +128,7 @@ def masked_outputs(pruned: Pruned, inputs: Any) -> list[np.ndarray]:
                 masked[(slice(None),) * axis + (gone,)] = 0.0
         weight.variable.assign(masked)
     try:
-        return outputs(pruned.model, inputs)
+        return outputs(dense, inputs)
     finally:
         for key, value in before.items():
             pruned.trace.context.weights[key].variable.assign(value)

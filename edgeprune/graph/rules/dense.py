@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from edgeprune.graph.context import Call, Context, NoRuleError, Traced, Work, along, elements, on_axis
-from edgeprune.graph.rules.convolution import own_activation
+from edgeprune.graph.context import Call, Context, Traced, Work, along, elements, on_axis
+from edgeprune.graph.rules.activation import own_activation
+from edgeprune.graph.rules.convolution import refuse_adapters
 from edgeprune.graph.rules.rule import Config, KeptLengths, Rule, single
 
 
 def trace(call: Call, context: Context) -> Traced:
     """The input ids lie on the kernel's first axis, fresh ids on its second."""
     layer = call.operation
-    if getattr(layer, "quantization_mode", None):
-        raise NoRuleError(f"Dense layer quantized in Keras ({layer.quantization_mode})")
+    refuse_adapters(layer)
     incoming = context.layer_axis(call, "in", along(call.inputs[0], call.shapes[0], -1))
     made = context.issued(call, "out", layer.units)
     context.weight(call, layer._kernel, "kernel", {0: incoming, 1: made}, produces=1)
     if layer.use_bias:
         context.weight(call, layer.bias, "bias", {0: made})
-    if getattr(layer.activation, "__name__", "") in ("softmax", "log_softmax"):
-        context.freeze(made, call, "softmax over the channels")
     positions = elements(call.output_shapes[0], (-1,))
     output = on_axis(made, len(call.output_shapes[0]), -1)
-    return single(output, Work("dense", positions, (incoming, made)), *own_activation(call))
+    return single(output, Work("dense", positions, (incoming, made)), *own_activation(call, context, made))
 
 
 def resize(config: Config, kept: KeptLengths) -> Config:

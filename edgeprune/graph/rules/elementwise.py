@@ -1,12 +1,13 @@
-"""Layers that treat every channel alone and alike: activations, dropout, noise, pooling, padding, resampling.
+"""Layers that treat every channel alone and alike: plain functions, dropout, noise, pooling, padding, resampling.
 
 Ids along spatial axes have length 1 here, so changing the spatial size leaves them as they are.
 """
 
 from __future__ import annotations
 
-from edgeprune.graph.context import Call, Context, NoRuleError, Traced, Work, along, on_axis
-from edgeprune.graph.rules.convolution import FUSED_ACTIVATIONS
+import numpy as np
+
+from edgeprune.graph.context import Call, Context, Traced, Work, along, on_axis
 from edgeprune.graph.rules.rule import Rule, single
 
 
@@ -17,29 +18,6 @@ def trace_free(call: Call, context: Context) -> Traced:
 
 def trace_function(call: Call, context: Context) -> Traced:
     """An elementwise function without parameters."""
-    return single(call.inputs[0], Work("copy"))
-
-
-def trace_activation(call: Call, context: Context) -> Traced:
-    """Activation and ReLU layers; softmax mixes channels, so they must all stay."""
-    name = getattr(getattr(call.operation, "activation", None), "__name__", type(call.operation).__name__.lower())
-    if name in ("softmax", "log_softmax"):
-        context.freeze(call.inputs[0], call, "softmax over the channels")
-    elif name in ("glu", "sparsemax", "sparse_plus"):
-        raise NoRuleError(f"activation {name}")
-    return single(call.inputs[0], Work("fusable" if name in FUSED_ACTIVATIONS else "copy"))
-
-
-def trace_relu(call: Call, context: Context) -> Traced:
-    """ReLU; runtimes fold it when it is a plain one clipped at nothing or 6."""
-    layer = call.operation
-    plain = not layer.negative_slope and not layer.threshold and layer.max_value in (None, 6)
-    return single(call.inputs[0], Work("fusable" if plain else "copy"))
-
-
-def trace_softmax(call: Call, context: Context) -> Traced:
-    """Softmax mixes the channels it runs over."""
-    context.freeze(call.inputs[0], call, "softmax over the channels")
     return single(call.inputs[0], Work("copy"))
 
 
@@ -66,16 +44,13 @@ def trace_global_pooling(call: Call, context: Context) -> Traced:
     return single(on_axis(ids, rank, axis if rank == len(call.shapes[0]) else 1), Work("copy"))
 
 
-def _channels(call: Call):
+def _channels(call: Call) -> tuple[np.ndarray, int]:
     axis = 1 if getattr(call.operation, "data_format", None) == "channels_first" else len(call.shapes[0]) - 1
     return along(call.inputs[0], call.shapes[0], axis), axis
 
 
 FREE = Rule(trace_free)
 FUNCTION = Rule(trace_function)
-ACTIVATION = Rule(trace_activation)
-RELU = Rule(trace_relu)
-SOFTMAX = Rule(trace_softmax)
 PRELU = Rule(trace_prelu)
 SPATIAL = Rule(trace_spatial)
 GLOBAL_POOLING = Rule(trace_global_pooling)

@@ -37,6 +37,8 @@ def trace_elementwise(call: Call, context: Context) -> Traced:
             context.freeze(ids, call, "one channel is spread over many")
         else:
             context.unite(whole, ids)
+    if call.kind == "Add" and _bias_can_be_misplaced(call, whole):
+        context.freeze(whole, call, "Keras would add the vector along the channels")
     for axis in constants:
         context.layer_axis(call, str(axis), whole.reshape(-1))
     return single(whole, Work("copy"))
@@ -59,6 +61,31 @@ def _constants(call: Call, whole: np.ndarray) -> set[int]:
     if len(axes) > 1 or (axes and whole.size != whole.shape[next(iter(axes))]):
         raise NoRuleError("arithmetic with a constant array where channels lie on more than one axis")
     return axes
+
+
+def _bias_can_be_misplaced(call: Call, whole: np.ndarray) -> bool:
+    """Whether an operand with one long axis could be added along another axis after pruning.
+
+    Keras 3.15 (backend.tensorflow.numpy.add) takes such an operand for a bias of the last axis, else of axis 1, when it
+    is as long as that axis; a pruned axis can come to have that length. For batch 1 tensors look like constants to it.
+    """
+    shape = call.output_shapes[0]
+    channels = next((axis for axis in range(1, whole.ndim) if whole.shape[axis] > 1), None)
+    arrays = [_array(value) for value in (*call.args, *call.kwargs.values())]
+    operands = [tuple(operand[1:]) for operand in call.shapes] + [array.shape for array in arrays if array is not None]
+    if channels is None:
+        return False
+    for operand in operands:
+        long = [axis - len(operand) for axis, length in enumerate(operand) if length != 1]
+        if len(operand) >= len(shape) or len(long) != 1:
+            continue
+        axis = long[0] + len(shape)
+        # After pruning `channels` is shorter; its length meets that of `other`, which stays.
+        other = axis if axis != channels else len(shape) - 1
+        stays = shape[other]
+        if other != channels and channels in (1, len(shape) - 1) and (stays is None or 1 < stays < shape[channels]):
+            return True
+    return False
 
 
 def _array(value: Any) -> np.ndarray | None:
