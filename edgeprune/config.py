@@ -17,7 +17,7 @@ STRATEGIES = ("auto", "structured")
 QUANTIZE_CHOICES = ("auto", *QUANTIZE_MODES)
 MAX_SEED = 2**32 - 1  # numpy takes no more
 CRITERIA = ("l1", "l2", "bn_scale", "fpgm", "taylor", "snip", "apoz", "mean_activation", "random")
-ALLOCATIONS = ("auto", "uniform", "global", "greedy", "knapsack", "sensitivity")
+ALLOCATIONS = ("auto", "uniform", "global", "greedy", "knapsack", "sensitivity", "depth")
 
 _T = TypeVar("_T")
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")

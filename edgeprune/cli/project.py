@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from edgeprune.config import CRITERIA, DEFAULT_NAME, ProjectConfig, load_config
+from edgeprune.config import ALLOCATIONS, CRITERIA, DEFAULT_NAME, ProjectConfig, load_config
 from edgeprune.errors import InputError
 from edgeprune.target import Budget, Target, load_target
 
@@ -30,7 +30,7 @@ def project_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--strategy", help="auto or structured."),
         click.option("--quantize", help="none, float16, dynamic, int8 or auto."),
         click.option("--criterion", help="How channels are ranked: " + ", ".join(CRITERIA) + "."),
-        click.option("--allocation", help="uniform, global, greedy, knapsack, sensitivity or auto."),
+        click.option("--allocation", help=", ".join(ALLOCATIONS) + "; auto compares them."),
         click.option("--batch-size", type=int, help="Samples per training step."),
         click.option("--seed", type=int, help="Seed of every random choice."),
         click.option("--input-shape", help="Size of one sample for models that leave it open, such as 224,224,3."),

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from edgeprune.errors import InputError, nearest
-from edgeprune.pipeline.analysis import Analysis
 from edgeprune.pipeline.costs import PlanCosts
 from edgeprune.plan.global_ranking import global_ranking
 from edgeprune.plan.greedy import Allocation, Costs, greedy
@@ -20,14 +18,18 @@ from edgeprune.plan.uniform import uniform_to_limits
 
 Allocate = Callable[[tuple[np.ndarray, ...], Costs, Limits, int], Allocation]
 
-# Those that need nothing but scores and costs; "sensitivity" needs a measured map as well.
+# Those that need nothing but scores and costs.
 ALLOCATIONS: dict[str, Allocate] = {
     "uniform": uniform_to_limits,
     "global": global_ranking,
     "greedy": greedy,
     "knapsack": knapsack,
 }
-CHOICES = ("auto", *ALLOCATIONS, "sensitivity")
+# Needs a measured map as well.
+SENSITIVITY = "sensitivity"
+# Drops residual blocks first, then channels by knapsack.
+DEPTH = "depth"
+CHOICES = ("auto", *ALLOCATIONS, SENSITIVITY, DEPTH)
 
 
 def check_allocation(name: str) -> None:
@@ -54,7 +56,7 @@ def allocate(
     """
     lowered = limits
     for _ in range(8):
-        if name == "sensitivity":
+        if name == SENSITIVITY:
             assert measured is not None
             allocation = by_sensitivity(measured, costs.functions, lowered)
         else:
@@ -67,33 +69,3 @@ def allocate(
             break
         lowered = replace(lowered, ram_bytes=max(lowered.ram_bytes - over, 1.0))
     return allocation
-
-
-def compare(
-    analysis: Analysis,
-    scores: tuple[np.ndarray, ...],
-    costs: PlanCosts,
-    limits: Limits,
-    multiple: int,
-    measured: SensitivityMap,
-    validate: Callable[[Any], float],
-    higher_is_better: bool,
-) -> list[dict[str, Any]]:
-    """Cut by every allocation to the same limits and validate each cut, without training.
-
-    Returns:
-        one row per allocation, the best first: its name and the metric after the cut. Allocations that miss the
-        limits come last, without a metric.
-    """
-    rows = []
-    for name in CHOICES[1:]:
-        found = allocate(name, scores, costs, limits, multiple, measured)
-        value = None if found.missed else validate(analysis.shrink(scores, found.kept))
-        rows.append({"allocation": name, "metric": value})
-    sign = -1.0 if higher_is_better else 1.0
-    # Of equals the later one: it knows more about costs.
-    order = {name: -number for number, name in enumerate(CHOICES)}
-    return sorted(
-        rows,
-        key=lambda row: (row["metric"] is None, sign * (row["metric"] or 0.0), order[row["allocation"]]),
-    )

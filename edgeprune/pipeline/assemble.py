@@ -139,6 +139,8 @@ def _allocation_trials(job: Job, found: Found) -> tuple[AllocationTrial, ...]:
         value = None if row["metric"] is None else Metric(metric.name, row["metric"], metric.higher_is_better)
         if number == 0:
             reason = "asked for" if asked else "best after a trial cut half of the way to the limits, before training"
+            if row["dropped"]:
+                reason += f"; drops the blocks of {', '.join(row['dropped'])}"
         else:
             reason = "misses the limits" if value is None else "not better after the same trial cut"
         rows.append(AllocationTrial(row["allocation"], value, number == 0, reason))

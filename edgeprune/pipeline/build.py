@@ -119,6 +119,7 @@ def run(job: Job) -> BuildReport:
     from edgeprune.pipeline.analysis import analyse
     from edgeprune.pipeline.artifact import tflite_metric, write_tflite
     from edgeprune.pipeline.assemble import assemble
+    from edgeprune.pipeline.contest import check_candidate
     from edgeprune.pipeline.costs import corrections_from, plan_costs
     from edgeprune.pipeline.measure import measure
     from edgeprune.pipeline.precision import choose_precision
@@ -139,6 +140,7 @@ def run(job: Job) -> BuildReport:
     dense_ms = float(plan_costs(network, job.target, "none").model.latency_ms(network.full))
     limits = resolve(job.budget, dense_ms, baseline["size_bytes"], baseline["ram_bytes"])
     goal = Goal(limits, mode, corrections, baseline["metric"], job.budget.max_accuracy_drop)
+    check_candidate(job.options.allocation, job.model)
     check_feasible(job, analysis, goal)
     found = search(job, analysis, goal)
     bench = measure(

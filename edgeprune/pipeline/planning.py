@@ -87,7 +87,7 @@ def _plan(
     import keras
 
     from edgeprune.export.convert import convert
-    from edgeprune.pipeline.allocation import allocate
+    from edgeprune.pipeline.allocation import ALLOCATIONS, allocate
     from edgeprune.pipeline.analysis import analyse
     from edgeprune.pipeline.costs import corrections_from, plan_costs
     from edgeprune.pipeline.rows import layer_rows, layers_of
@@ -113,7 +113,7 @@ def _plan(
     baseline_costs = before.exact(full)
     limits = resolve(budget, **baseline_costs)
     name = options.allocation
-    if name in ("auto", "sensitivity"):  # both validate the model, which a plan does not
+    if name not in ALLOCATIONS:  # the others validate the model, which a plan does not
         name = "knapsack"
     allocation = allocate(name, scores, after, limits, target.channel_multiple)
     baseline = _record(network, full, baseline_costs, target, "none")

@@ -28,7 +28,7 @@ from edgeprune.recover.finetune import Recipe, finetune
 # Samples for BatchNorm statistics: enough for stable means, bounded time.
 _STATISTICS_SAMPLES = 12800
 # Validation samples that judge each of some hundred probes of the sensitivity map.
-_SENSITIVITY_SAMPLES = 1024
+SENSITIVITY_SAMPLES = 1024
 
 
 def prune_round(
@@ -123,7 +123,7 @@ def refresh_statistics(job: Job, model: Any, samples: int) -> None:
 
 def sensitivity(job: Job, analysis: Analysis, scores: tuple[np.ndarray, ...], seed: int) -> SensitivityMap:
     """The sensitivity map of the model on at most 1,024 validation samples, measured once per model and data."""
-    batches = list(job.data.validation.batches(job.options.batch_size, _SENSITIVITY_SAMPLES))
+    batches = list(job.data.validation.batches(job.options.batch_size, SENSITIVITY_SAMPLES))
     loss = mean_loss(analysis.model, job.task)
     key = " ".join((model_digest(analysis.model), job.data.validation.fingerprint(), job.options.criterion, str(seed)))
     return sensitivity_map(analysis, scores, job.target.channel_multiple, lambda: loss(batches), key)

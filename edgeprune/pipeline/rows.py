@@ -24,18 +24,19 @@ class _Layer:
 
 def layer_rows(before: Mapping[str, _Layer], after: Mapping[str, _Layer]) -> tuple[LayerRow, ...]:
     """One row per layer with weights and work, in execution order."""
+    gone = _Layer("", 0, 0, 0, 0.0)  # with a residual block that was dropped whole
     return tuple(
         LayerRow(
             layer=name,
             kind=old.kind,
             channels_before=old.channels,
-            channels_after=after[name].channels,
+            channels_after=after.get(name, gone).channels,
             macs_before=old.macs,
-            macs_after=after[name].macs,
+            macs_after=after.get(name, gone).macs,
             params_before=old.params,
-            params_after=after[name].params,
+            params_after=after.get(name, gone).params,
             latency_ms_before=old.latency_ms,
-            latency_ms_after=after[name].latency_ms,
+            latency_ms_after=after.get(name, gone).latency_ms,
         )
         for name, old in before.items()
     )

@@ -8,29 +8,26 @@ from typing import Any
 
 from edgeprune.cost.model import Corrections
 from edgeprune.errors import BudgetError
+from edgeprune.graph.blocks import drop_blocks, find_blocks
 from edgeprune.importance.table import per_group
-from edgeprune.pipeline.allocation import allocate, compare
+from edgeprune.model_file import save_model
+from edgeprune.pipeline.allocation import DEPTH, allocate
 from edgeprune.pipeline.analysis import Analysis
-from edgeprune.pipeline.artifact import Sizes, keras_metric, tflite_metric, write_tflite
+from edgeprune.pipeline.artifact import Sizes, tflite_metric, write_tflite
+from edgeprune.pipeline.contest import Trials, chosen
 from edgeprune.pipeline.costs import plan_costs
 from edgeprune.pipeline.job import Job
 from edgeprune.pipeline.rounds import (
-    group_scores,
     load_stage,
     prune_round,
-    refresh_statistics,
-    sensitivity,
     train_and_record,
 )
 from edgeprune.plan.limits import Limits, between
-from edgeprune.progress import say
 from edgeprune.task.drop import drop
 from edgeprune.validate.parity import check_parity
 
 # After the planned rounds: how often a limit that the real file still misses is tried again.
 _EXTRA_ROUNDS = 2
-# Training samples for the BatchNorm statistics of each allocation that is compared.
-_TRIAL_SAMPLES = 1280
 
 
 @dataclass(frozen=True)
@@ -89,8 +86,15 @@ def search(job: Job, analysis: Analysis, goal: Goal) -> Found:
     stage, model = "", job.model
     needs_pruning = any(costs[name] > limit for name, limit in goal.limits.items())
     planned = job.options.rounds if needs_pruning else 0
-    trials = choose_allocation(job, analysis, goal, costs) if planned else []
-    allocation = trials[0]["allocation"] if trials else ""
+    trials: list[dict[str, Any]] = []
+    allocation = ""
+    if planned:
+        halfway = Trials(job, analysis, goal.mode, goal.corrections, between(costs, goal.limits, 0.5))
+        trials = chosen(job.stages.run, halfway)
+        allocation = trials[0]["allocation"]
+        if allocation == DEPTH:
+            allocation = "knapsack"
+            stage, model = _dropped(job, analysis, trials[0]["dropped"])
     for number in range(1, planned + 1):
         limits = between(costs, goal.limits, number / planned)
         stage, model = _round(job, model, limits, allocation, goal, number, planned, rounds)
@@ -113,41 +117,16 @@ def search(job: Job, analysis: Analysis, goal: Goal) -> Found:
     return Found(stage, found, tuple(rounds), tuple(trials))
 
 
-def choose_allocation(job: Job, analysis: Analysis, goal: Goal, costs: dict[str, float]) -> list[dict[str, Any]]:
-    """The allocation that was asked for, or all of them compared half of the way to the limits, the best first.
-
-    Half of the way and without training, so that the comparison takes seconds and none has collapsed yet.
-    """
-    if job.options.allocation != "auto":
-        return [{"allocation": job.options.allocation, "metric": None}]
-
-    def validate(smaller: Any) -> float:
-        refresh_statistics(job, smaller, _TRIAL_SAMPLES)
-        return keras_metric(job, smaller)
+def _dropped(job: Job, analysis: Analysis, names: list[str]) -> tuple[str, Any]:
+    """The dense model without the named residual blocks, as a stage of its own."""
 
     def work(folder: Path) -> dict[str, Any]:
-        import keras
+        blocks = [block for block in find_blocks(job.model) if block.name in names]
+        save_model(drop_blocks(job.model, analysis.trace, blocks), folder / "model.keras")
+        return {"dropped": names}
 
-        keras.utils.set_random_seed(job.options.seed)
-        say("comparing allocations")
-        scores = group_scores(job, analysis, job.options.seed)
-        rows = compare(
-            analysis,
-            scores,
-            plan_costs(analysis.network, job.target, goal.mode, goal.corrections),
-            between(costs, goal.limits, 0.5),
-            job.target.channel_multiple,
-            sensitivity(job, analysis, scores, job.options.seed),
-            validate,
-            job.task.metric.higher_is_better,
-        )
-        for row in rows:
-            shown = "misses the limits" if row["metric"] is None else f"{job.task.metric.name} {row['metric']:.4f}"
-            say(f"  {row['allocation']}: {shown}")
-        return {"trials": rows}
-
-    trials: list[dict[str, Any]] = job.stages.run("allocation", work)["trials"]
-    return trials
+    job.stages.run("depth", work)
+    return "depth", load_stage(job, job.stages.path("depth", "model.keras"))
 
 
 def _round(
