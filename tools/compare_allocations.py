@@ -84,6 +84,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=2, help="of each round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--speed-ups", type=float, nargs="+", default=[2.0, 4.0])
+    parser.add_argument("--methods", nargs="+", default=[name for name, _ in METHODS], help="allocations to compare")
     parser.add_argument("--target", default="rpi4")
     parser.add_argument("--json", type=Path, help="write all numbers here")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for models and builds")
@@ -93,11 +94,12 @@ def main() -> None:
     from data import load
 
     data = load(None, arguments.limit)
+    methods = [method for method in METHODS if method[0] in arguments.methods]
     rows = []
     for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
         model = dense_model(arguments.output, seed, arguments.limit, arguments.dense_epochs)
         for speed_up in arguments.speed_ups:
-            for method in METHODS:
+            for method in methods:
                 folder = arguments.output / f"{seed}-{speed_up:g}x-{'-'.join(method)}"
                 found = build(model, data, folder, speed_up, method, arguments)
                 rows.append({"seed": seed, "speed_up": speed_up, "method": " ".join(method), **found})
@@ -108,7 +110,7 @@ def main() -> None:
     print("| speed-up | method | points, mean | points, each seed | predicted latency | MACs |")
     print("|---|---|---|---|---|---|")
     for speed_up in arguments.speed_ups:
-        for method in METHODS:
+        for method in methods:
             own = [row for row in rows if row["speed_up"] == speed_up and row["method"] == " ".join(method)]
             points = [100 * (row["accuracy"] - row["baseline"]) for row in own]
             each = ", ".join(f"{value:+.2f}" for value in points)

@@ -18,10 +18,13 @@ from edgeprune.plan.changes import changed_costs
 from edgeprune.plan.greedy import Allocation, Costs, greedy
 from edgeprune.plan.levels import levels, losses
 from edgeprune.plan.limits import Limits
+from edgeprune.quiet import muted_native_output
 
 _MAX_SOLVES = 8
 # Solutions within this share of the best are good enough; importance is an estimate anyway.
 _GAP = 1e-3
+# Bounded by nodes, not by time: the same input must give the same plan on a busy machine.
+_MAX_NODES = 5000
 
 
 def knapsack(scores: tuple[np.ndarray, ...], costs: Costs, limits: Limits, multiple: int) -> Allocation:
@@ -66,13 +69,14 @@ def _solve(
         change = changed_costs(costs[name], changes) - now
         constraints.append(LinearConstraint(change[None, :] / limit, -np.inf, (limit - now) / limit))
     scale = max(float(lost.max(initial=0.0)), 1e-300)
-    found = milp(
-        lost / scale,
-        constraints=constraints,
-        integrality=np.ones(len(level)),
-        bounds=Bounds(0, 1),
-        options={"mip_rel_gap": _GAP, "time_limit": 10.0},
-    )
+    with muted_native_output():  # HiGHS prints debugging lines past its own log options
+        found = milp(
+            lost / scale,
+            constraints=constraints,
+            integrality=np.ones(len(level)),
+            bounds=Bounds(0, 1),
+            options={"mip_rel_gap": _GAP, "node_limit": _MAX_NODES},
+        )
     if found.x is None:
         return None
     chosen = found.x > 0.5
