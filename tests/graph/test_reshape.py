@@ -137,6 +137,16 @@ def test_features_that_become_a_map_keep_its_channels(tmp_path: Path) -> None:
     train_save_load(check(build()), tmp_path)
 
 
+def test_features_that_become_steps_keep_the_channels_of_a_step() -> None:
+    def build() -> Any:
+        features = keras.Input((5,))
+        steps = layers.Reshape((4, 6))(layers.Dense(24, name="dense")(features))
+        return keras.Model(features, layers.Dense(3)(layers.Flatten()(layers.Dense(7, name="each")(steps))))
+
+    assert group_sizes(build()) == {"dense": 6, "each": 7}
+    check_at_both_ratios(build)
+
+
 def test_splits_without_a_reason_keep_whole_rows() -> None:
     model = sequence_model(lambda x: layers.Reshape((6, 12))(layers.Reshape((6, 4, 3))(layers.Dense(12, name="d")(x))))
     assert group_sizes(model) == {"d": 4}

@@ -68,6 +68,7 @@ class _Probe:
             if outgoing is None:
                 rejections += 1
                 continue
+            rejections += self.bypasses(node, outgoing)
             for tensor, found in zip(node.outputs, outgoing, strict=True):
                 if self.tagged(found).any():
                     apart |= not slow_first(found.reshape(-1))
@@ -76,8 +77,18 @@ class _Probe:
                         heapq.heappush(queue, (position, id(reader), reader))
         return rejections, apart
 
+    def bypasses(self, node: Any, outgoing: tuple[np.ndarray, ...]) -> bool:
+        """Whether the channels pass a layer's kernel by: it can then make no prunable channels of its own."""
+        kernels = [
+            weight
+            for variable in getattr(node.operation, "weights", ())
+            if (weight := self.context.weights.get(id(variable))) is not None and weight.role == "kernel"
+        ]
+        touched = any(self.tagged(ids).any() for kernel in kernels for ids in kernel.axes.values())
+        return bool(kernels) and not touched and any(self.tagged(ids).any() for ids in outgoing)
+
     def passed(self, node: Any, known: dict[int, np.ndarray]) -> tuple[np.ndarray, ...] | None:
-        """The ids behind a call; None when it freezes or unites tagged channels, () of unknown ids behind a model."""
+        """The ids behind a call; None when it freezes or unites tagged channels or has no rule."""
         from edgeprune.graph.rules.table import rule_for
 
         rule = rule_for(node.operation)
