@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 from graph_oracle import check, frozen_reasons, group_sizes
-from keras import layers
+from keras import layers, ops
 from small_models import check_at_both_ratios, sequence_model, train_save_load
 
 pytestmark = pytest.mark.keras
@@ -143,6 +143,31 @@ def test_query_heads_of_a_single_key_head_go_one_by_one() -> None:
 @pytest.mark.parametrize(("query_heads", "key_heads"), [(6, 3), (4, 4), (6, 1)])
 def test_grouped_query_equals_the_masked_model(query_heads: int, key_heads: int) -> None:
     check_at_both_ratios(lambda: grouped(query_heads, key_heads, use_bias=key_heads > 1))
+
+
+@pytest.mark.parametrize("layer", [layers.Attention, layers.AdditiveAttention])
+def test_attention_without_projections_passes_the_value(layer: Any) -> None:
+    def build(shared: bool) -> Any:
+        def body(x: Any) -> Any:
+            query, value, key = (layers.Dense(units, name=n)(x) for units, n in ((4, "q"), (7, "v"), (4, "k")))
+            return layer()([value, value] if shared else [query, value, key])
+
+        return sequence_model(body)
+
+    assert group_sizes(build(False)) == {"v": 7}
+    assert set(frozen_reasons(build(False)).values()) == {"summed over in attention scores"}
+    check_at_both_ratios(lambda: build(False))
+    assert group_sizes(build(True)) == {}
+    check(build(True))
+
+
+def test_dot_product_attention_is_pruned_by_head() -> None:
+    def body(x: Any) -> Any:
+        query, key, value = (ops.reshape(layers.Dense(12, name=n)(x), (-1, 6, 4, 3)) for n in "qkv")
+        return ops.reshape(ops.dot_product_attention(query, key, value), (-1, 6, 12))
+
+    assert list(group_sizes(sequence_model(body)).values()) == [4]
+    check_at_both_ratios(lambda: sequence_model(body))
 
 
 def test_smaller_attention_trains_and_loads(tmp_path: Path) -> None:

@@ -68,6 +68,19 @@ def test_time_distributed_convolutions_before_an_lstm(tmp_path: Path) -> None:
     train_save_load(check(frames_model()), tmp_path)
 
 
+def test_time_distributed_lstm_over_an_inner_axis() -> None:
+    """A word LSTM inside every sentence."""
+
+    def build() -> Any:
+        sentences = keras.Input((4, 6, 5))
+        x = layers.TimeDistributed(layers.Dense(6), name="words")(sentences)
+        x = layers.TimeDistributed(layers.LSTM(7), name="sentence")(x)
+        return keras.Model(sentences, layers.Dense(3)(layers.GRU(8, name="text")(x)))
+
+    assert group_sizes(build()) == {"words": 6, "sentence": 7, "text": 8}
+    check_at_both_ratios(build)
+
+
 def test_a_wrapped_layer_counts_once_per_step() -> None:
     pruned = check(frames_model())
     conv = next(op for op in pruned.network.ops if op.layer == "conv")

@@ -1,4 +1,4 @@
-"""Whole small models of the field: which groups they have, the oracle, and that what is left trains, saves and loads."""
+"""Whole small models of the field: their groups, the oracle, and that what is left trains, saves and loads."""
 
 from __future__ import annotations
 

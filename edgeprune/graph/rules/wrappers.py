@@ -14,6 +14,8 @@ from edgeprune.graph.rules.rule import Config, KeptLengths, Rule
 
 def trace(call: Call, context: Context) -> Traced:
     """Ids pass without the time axis; what the inner layer registers is registered for the wrapper too."""
+    import keras
+
     from edgeprune.graph.rules.table import rule_for
 
     inner = call.operation.layer
@@ -32,7 +34,7 @@ def trace(call: Call, context: Context) -> Traced:
         inputs=(np.squeeze(source.ids, 1),),
         shapes=(_without_time(source.shape),),
         output_shapes=tuple(map(_without_time, call.output_shapes)),
-        args=(),
+        args=(keras.KerasTensor(_without_time(source.shape)),),
         kwargs={},
         outputs=(),
         readers={},
