@@ -1,5 +1,6 @@
 # make demo   set up .venv, train examples/digits once, build it for a Raspberry Pi 4
 # make test   set up .venv and the system programs, then lint and every test tier that this machine can run
+# make test-zoo  every model of keras.applications (about half an hour)
 # make PYTHON=python3.12 demo   chooses the interpreter of a new .venv
 
 SHELL := /bin/bash
@@ -7,7 +8,7 @@ PYTHON ?=
 DIGITS := examples/digits
 BIN := $(CURDIR)/.venv/bin
 
-.PHONY: demo test lint venv clean
+.PHONY: demo test test-zoo lint venv clean
 
 demo: $(DIGITS)/work/model.keras
 	cd $(DIGITS) && $(BIN)/edgeprune build edgeprune.toml --target rpi4
@@ -19,6 +20,9 @@ $(DIGITS)/work/model.keras: $(DIGITS)/train.py | venv
 test: lint
 	tools/install_system.sh
 	$(BIN)/python tools/run_tests.py
+
+test-zoo: venv
+	$(BIN)/python -m pytest -q -m zoo tests/zoo
 
 lint: venv
 	$(BIN)/ruff check
