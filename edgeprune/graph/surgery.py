@@ -14,7 +14,7 @@ import numpy as np
 
 from edgeprune.errors import InputError
 from edgeprune.graph.rules.table import rule_for
-from edgeprune.graph.trace import Trace, functional_graph, nodes_in_order
+from edgeprune.graph.trace import Trace, functional_graph, nested_graph, nodes_in_order
 
 
 def remove_channels(model: Any, trace: Trace, keep_ids: np.ndarray) -> Any:
@@ -87,7 +87,7 @@ class _Rebuild:
                 continue
             args, kwargs = self._arguments(node, tensors)
             incoming = [tuple(tensors[id(tensor)].shape) for tensor in node.arguments.keras_tensors]
-            outputs = keras.tree.flatten(self.operation(node.operation, incoming)(*args, **kwargs))
+            outputs = keras.tree.flatten(self.operation(node, incoming)(*args, **kwargs))
             tensors.update({id(old): new for old, new in zip(node.outputs, outputs, strict=True)})
 
         if isinstance(model, keras.Sequential):
@@ -100,11 +100,12 @@ class _Rebuild:
         outputs = keras.tree.map_structure(lambda tensor: tensors[id(tensor)], model._outputs_struct)
         return _model_class(model)(inputs=inputs, outputs=outputs, name=model.name)
 
-    def operation(self, operation: Any, input_shapes: list[tuple[int | None, ...]]) -> Any:
-        """The new operation for an old one; shared operations and models are made once."""
+    def operation(self, node: Any, input_shapes: list[tuple[int | None, ...]]) -> Any:
+        """The new operation for the old one of a call; shared operations and models are made once."""
+        operation = node.operation
         key = id(operation)
         if key not in self.made:
-            if functional_graph(operation) is not None:
+            if nested_graph(node) is not None:
                 self.made[key] = self.model(operation, input_shapes)
                 self.models.append((operation, self.made[key]))
             else:
@@ -130,6 +131,8 @@ class _Rebuild:
                 config = rule.resize(config, {name: int(mask.sum()) for name, mask in masks.items()})
             return type(operation).from_config(config)
         except (NotImplementedError, TypeError, ValueError) as error:
+            if masks is None and not getattr(operation, "variables", ()):
+                return operation  # nothing in it to cut or to train (a Lambda, keras.ops.map): both models may use it
             raise InputError(
                 f'the layer "{operation.name}" ({type(operation).__name__}) can\'t be made again from its config: '
                 f"{error}; give it a get_config() that returns its constructor's arguments"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -90,6 +90,12 @@ def functional_graph(operation: Any) -> Any | None:
     return None
 
 
+def nested_graph(node: Any) -> Any | None:
+    """The graph that a call runs, None where the call passes more than that graph's inputs (a mask)."""
+    graph = functional_graph(node.operation)
+    return graph if graph is not None and len(graph.inputs) == len(node.arguments.keras_tensors) else None
+
+
 def nodes_in_order(graph: Any) -> list[Any]:
     """The graph's calls in execution order, inputs left out."""
     depths = sorted(graph._nodes_by_depth, reverse=True)
@@ -126,7 +132,7 @@ class _Walk:
                 readers.setdefault(id(tensor), []).append((position, node))
         for node in nodes:
             incoming = [numbers[id(tensor)] for tensor in node.arguments.keras_tensors]
-            nested = functional_graph(node.operation)
+            nested = nested_graph(node)
             path = prefix + node.operation.name
             if nested is not None:
                 outgoing = self.run(nested, incoming, path + "/")
@@ -165,10 +171,29 @@ class _Walk:
                 raise NoRuleError(self.context.frozen_operations[id(node.operation)])
             traced = rule.trace(call, self.context)
         except NoRuleError as reason:
-            traced = self._frozen(call, str(reason))
+            traced = self._with_kept_inputs(call, str(reason)) or self._frozen(call, str(reason))
         outgoing = [self.add_tensor(shape, ids) for shape, ids in zip(call.output_shapes, traced.outputs, strict=True)]
         self.calls.append(TracedCall(call, traced.work, tuple(incoming), tuple(outgoing)))
         return outgoing
+
+    def _with_kept_inputs(self, call: Call, reason: str) -> Traced | None:
+        """What the rule finds once all channels that reach the call stay; None where that is not enough.
+
+        A convolution over channels that lie on its steps, say, can still make fewer channels itself.
+        """
+        rule = rule_for(call.operation)
+        if rule is None or all(ids.size == 1 for ids in call.inputs):
+            return None
+        if id(call.operation) in self.context.frozen_operations:
+            return None
+        kept = tuple(np.full((1,) * ids.ndim, FROZEN, dtype=np.int64) for ids in call.inputs)
+        try:
+            traced = rule.trace(replace(call, inputs=kept), self.context)
+        except NoRuleError:
+            return None
+        for ids in call.inputs:
+            self.context.freeze(ids, call, reason)
+        return traced
 
     def _frozen(self, call: Call, reason: str) -> Traced:
         """All channels that reach the call stay, and so do those it makes."""

@@ -170,3 +170,9 @@ def test_a_layer_with_a_lora_adapter_freezes() -> None:
     model.get_layer("b").enable_lora(2)
     assert group_sizes(model) == {}
     assert "LoRA" in frozen_reasons(model)["b"]
+
+
+def test_batch_normalization_over_another_axis() -> None:
+    model = model_around(layers.BatchNormalization(axis=1, name="rows"))
+    assert group_sizes(model) == {"a": 8, "b": 4}
+    assert check(model).smaller.get_layer("rows").gamma.shape == (6,)

@@ -329,22 +329,79 @@ def test_pruning_again() -> None:
     assert twice.count_params() < once.count_params()
 
 
-def test_a_layer_without_a_usable_config_is_named() -> None:
-    class Hidden(layers.Layer):
-        def __init__(self, size: int, secret: object) -> None:
-            super().__init__(name="hidden")
-            self.secret = (size, secret)
+class Hidden(layers.Layer):
+    """A layer that can't be made again from its config."""
 
-        def call(self, x: Any) -> Any:
-            return x
+    def __init__(self, size: int, secret: object) -> None:
+        super().__init__(name="hidden")
+        self.size, self.secret = size, secret
 
-        def get_config(self) -> dict[str, Any]:
-            return super().get_config()
+    def build(self, shape: Any) -> None:
+        if self.size:
+            self.bias = self.add_weight(shape=(self.size,))
 
+    def call(self, x: Any) -> Any:
+        return x + self.bias if self.size else x
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config()
+
+
+def test_a_layer_with_weights_but_without_a_usable_config_is_named() -> None:
     values = keras.Input((6,))
-    model = keras.Model(values, Hidden(3, object())(layers.Dense(4)(values)))
+    model = keras.Model(values, Hidden(4, object())(layers.Dense(4)(values)))
     with pytest.raises(InputError, match='the layer "hidden" \\(Hidden\\) can\'t be made again'):
         prune(model)
+
+
+@pytest.mark.parametrize("layer", [lambda: Hidden(0, object()), lambda: layers.Lambda(lambda x: 2.0 * x, (5,))])
+def test_layers_without_weights_that_have_no_usable_config_are_used_again(layer: Any) -> None:
+    values = keras.Input((6,))
+    x = layer()(layers.Dense(5, name="a")(values))
+    model = keras.Model(values, layers.Dense(2)(layers.Dense(4, name="b")(x)))
+    before = outputs(model, np.ones((1, 6), np.float32))
+    assert group_sizes(model) == {"b": 4}
+    assert_same(before, outputs(model, np.ones((1, 6), np.float32)))
+    check(model)
+
+
+def test_dropout_whose_noise_names_the_channels_freezes_them() -> None:
+    image = keras.Input((6, 6, 3))
+    x = layers.Dropout(0.5, noise_shape=(None, 1, 1, 5), name="drop")(layers.Conv2D(5, 3, name="a")(image))
+    x = layers.Dropout(0.5, noise_shape=(None, 4, 4, 1))(layers.Conv2D(4, 1, name="b")(x))
+    model = keras.Model(image, layers.Dense(2)(layers.Flatten()(x)))
+    assert group_sizes(model) == {"b": 4}
+    assert list(frozen_reasons(model)) == ["drop"]
+    assert prune(model).smaller(np.ones((2, 6, 6, 3)), training=True).shape == (2, 2)
+
+
+def test_a_nested_model_with_a_dictionary_of_inputs() -> None:
+    left, right = keras.Input((4,), name="z_left"), keras.Input((5,), name="a_right")
+    x = layers.Concatenate()([layers.Dense(3, name="l")(left), layers.Dense(2, name="r")(right)])
+    inner = keras.Model({"z": left, "a": right}, {"sum": layers.Dense(6, name="s")(x), "raw": x}, name="inner")
+    values = keras.Input((7,))
+    found = inner({"z": layers.Dense(4, name="four")(values), "a": layers.Dense(5, name="five")(values)})
+    model = keras.Model(values, layers.Dense(2)(layers.Concatenate()([found["sum"], found["raw"]])))
+    assert group_sizes(model) == {"four": 4, "five": 5, "inner/l": 3, "inner/r": 2, "inner/s": 6}
+    check(model)
+
+
+def test_a_model_with_its_own_training_step_keeps_it() -> None:
+    @keras.saving.register_keras_serializable("edgeprune_tests")
+    class Counting(keras.Model):
+        steps = 0
+
+        def train_step(self, data: Any) -> Any:
+            type(self).steps += 1
+            return super().train_step(data)
+
+    values = keras.Input((6,))
+    model = Counting(values, layers.Dense(2)(layers.Dense(5, name="a")(values)))
+    model.compile("sgd", "mse", run_eagerly=True)
+    smaller = check(model).smaller
+    assert type(smaller) is Counting
+    smaller.train_on_batch(np.ones((2, 6)), np.ones((2, 2)))
+    assert Counting.steps == 1
 
 
 def test_mixed_precision_policies_stay() -> None:

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgeprune.graph.context import Call, Context, Traced, Work, along, on_axis
+from edgeprune.graph.context import Call, Context, NoRuleError, Traced, Work, along, on_axis
 from edgeprune.graph.rules.rule import Rule, single
 
 
 def trace_free(call: Call, context: Context) -> Traced:
     """Nothing happens at inference (dropout, noise, identity)."""
+    noise_shape = getattr(call.operation, "noise_shape", None)
+    lengths = zip(call.inputs[0].shape, noise_shape or (), strict=False)
+    if any(ids > 1 and noise not in (None, 1) for ids, noise in lengths):
+        raise NoRuleError("noise_shape names the number of channels")
     return single(call.inputs[0], Work("free"))
 
 

@@ -16,10 +16,7 @@ from edgeprune.graph.rules.rule import Config, KeptLengths, Rule, single
 
 def trace_batch(call: Call, context: Context) -> Traced:
     """Each channel is scaled and shifted alone."""
-    layer = call.operation
-    channels = context.layer_axis(call, "in", along(call.inputs[0], call.shapes[0], layer.axis))
-    for variable in layer.weights:
-        context.weight(call, variable, "norm", {0: channels})
+    _ride(call, context, call.operation.axis, call.operation.weights)
     return single(call.inputs[0], Work("fusable"))
 
 
