@@ -6,12 +6,16 @@ import contextlib
 import errno
 import json
 import os
+import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Any
 
 from edgeprune.errors import InputError
+
+# as `replacing` names them: .STEM.8HEX.SUFFIX
+_TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{8}(\.[^.]*|)")
 
 
 @contextlib.contextmanager
@@ -35,6 +39,17 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def remove_leftovers(folder: Path, names: Container[str] | None = None) -> None:
+    """Delete the temporary files that killed processes left in `folder`: those of `names`, or all.
+
+    No other process may be writing there.
+    """
+    for path in folder.glob(".*"):
+        found = _TEMPORARY.fullmatch(path.name)
+        if found and (names is None or found[1] + found[2] in names):
+            path.unlink(missing_ok=True)
 
 
 def disk_error(error: OSError, path: Path) -> Exception:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from edgeprune.atomic import disk_error, write_json
+from edgeprune.atomic import disk_error, remove_leftovers, write_json
 from edgeprune.errors import InputError
 
 IDENTITY = "build.json"
@@ -28,6 +28,8 @@ class Stages:
     def __init__(self, folder: Path, identity: dict[str, Any], fresh: bool) -> None:
         self.folder = folder
         self.root = folder / "stages"
+        remove_leftovers(folder, ARTIFACTS)
+        remove_leftovers(self.root, {IDENTITY})
         if fresh:
             self._clear()
         self._claim(identity)
@@ -43,6 +45,7 @@ class Stages:
             try:
                 partial.mkdir(parents=True, exist_ok=True)
                 write_json(partial / "result.json", work(partial))
+                remove_leftovers(partial)
                 os.replace(partial, done)
             except OSError as error:
                 raise disk_error(error, partial) from error
@@ -76,7 +79,9 @@ class Stages:
                     "or pass --fresh to replace that build"
                 )
             return
-        taken = [name for name in (*ARTIFACTS, "stages") if (self.folder / name).exists()]
+        # A build that was killed while it claimed the folder leaves the empty one behind.
+        names = ARTIFACTS if self.root.is_dir() and not any(self.root.iterdir()) else (*ARTIFACTS, "stages")
+        taken = [name for name in names if (self.folder / name).exists()]
         if taken:
             raise InputError(
                 f"{self.folder} already has {', '.join(taken)}, which no build of edgeprune wrote; choose another "

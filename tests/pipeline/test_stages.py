@@ -83,6 +83,26 @@ def test_a_stop_inside_fresh_leaves_a_folder_that_can_be_built_in(tmp_path, monk
         assert files(tmp_path) == {"stages/build.json", "stages/only/result.json"}
 
 
+def test_a_kill_while_claiming_leaves_a_folder_that_can_be_built_in(tmp_path):
+    (tmp_path / "stages").mkdir()
+    (tmp_path / "stages" / ".build.0123abcd.json").write_text("{")
+    build_once(tmp_path)
+    assert files(tmp_path) == {*ARTIFACTS, "stages/build.json", "stages/only/result.json"}
+
+
+def test_temporary_files_of_a_killed_build_go_and_the_users_stay(tmp_path):
+    Stages(tmp_path, IDENTITY, fresh=False)
+    partial = tmp_path / "stages" / "only.partial"
+    partial.mkdir()
+    (partial / ".cut.0123abcd.keras").write_text("half")
+    (tmp_path / ".model.0123abcd.tflite").write_text("half")
+    mine = {".notes.0123abcd.txt", ".model.tflite", ".hidden"}
+    for name in mine:
+        (tmp_path / name).write_text("mine")
+    build_once(tmp_path)
+    assert files(tmp_path) == {*mine, *ARTIFACTS, "stages/build.json", "stages/only/result.json"}
+
+
 @pytest.mark.parametrize("name", ["build.json", "only/result.json"])
 def test_a_damaged_record_names_the_way_out(tmp_path, name):
     build_once(tmp_path)
