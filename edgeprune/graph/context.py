@@ -168,7 +168,7 @@ def along(ids: np.ndarray, shape: tuple[int | None, ...], axis: int) -> np.ndarr
         raise NoRuleError("the channel axis has no fixed length")
     others = tuple(d for d in range(len(shape)) if d != axis)
     if any(ids.shape[d] != 1 for d in others):
-        raise NoRuleError("channels lie on more than one axis of the tensor")
+        raise NoRuleError("channels lie on another axis than the one that is read")
     return np.broadcast_to(ids.reshape(-1), (length,)) if ids.shape[axis] == 1 else ids.reshape(-1)
 
 

@@ -77,10 +77,24 @@ def test_a_bias_that_keras_would_add_along_the_channels_freezes() -> None:
     """A bias (6, 1) is added to (6, 8) by row, but to (6, 6), with two channels removed, by column."""
     model = two(layers.Dense(8, name="d"), einsum("abc,bd->adc", (6, 8), bias_axes="d", name="steps"))
     assert group_sizes(model) == {}
-    assert frozen_reasons(model) == {"steps": "Keras would add the bias along the channels once there are as many"}
+    assert frozen_reasons(model)["steps"] == "Keras would add the bias along the channels once there are as many"
+    check(model)
     narrow = two(layers.Dense(4, name="d"), einsum("abc,bd->adc", (6, 4), bias_axes="d", name="steps"))
     assert group_sizes(narrow) == {"d": 4}  # four channels never become six
     check_at_both_ratios(lambda: narrow)
+
+
+@pytest.mark.parametrize(("made", "units"), [(3, [3, 4]), (7, [4])])
+def test_rows_that_are_made_must_stay_fewer_than_the_columns_beside_them(made: int, units: list[int]) -> None:
+    """Rows (made, 5) with a bias (made, 1): seven rows could become five, which Keras would take for columns."""
+
+    def build() -> Any:
+        sequence = keras.Input((6, 5))
+        rows = einsum("abc,bd->adc", (made, 5), bias_axes="d", name="rows")(sequence)
+        return keras.Model(sequence, layers.Dense(2)(layers.Dense(4, name="flat")(layers.Flatten()(rows))))
+
+    assert sorted(group_sizes(build()).values()) == units
+    check_at_both_ratios(build)
 
 
 def test_attention_from_einsum_dense(tmp_path: Path) -> None:
@@ -112,11 +126,19 @@ def test_softmax_over_what_is_made_freezes_it() -> None:
     assert frozen_reasons(model) == {"a": "softmax over the channels"}
 
 
-def test_summed_channels_are_named() -> None:
+def test_summed_channels_stay_and_the_layer_makes_its_own() -> None:
     vectors = keras.Input((6, 5))
-    x = layers.Dense(8, name="d")(vectors)
-    x = einsum("abc,bd->ad", 4, name="a")(x)
+    x = einsum("abc,bd->ad", 4, name="a")(layers.Dense(8, name="d")(vectors))
     model = keras.Model(vectors, layers.Dense(3)(x))
-    assert group_sizes(model) == {}
+    assert group_sizes(model) == {"a": 4}
     assert frozen_reasons(model) == {"a": "sums over the channels"}
+    check(model)
+
+
+def test_a_convolution_over_channels_keeps_them_and_makes_its_own() -> None:
+    sequence = keras.Input((6, 5))
+    x = layers.Permute((2, 1))(layers.Dense(8, name="d")(sequence))
+    model = keras.Model(sequence, layers.Dense(3)(layers.Flatten()(layers.Conv1D(4, 3, name="c")(x))))
+    assert group_sizes(model) == {"c": 4}
+    assert frozen_reasons(model) == {"c": "channels lie on another axis than the one that is read"}
     check(model)

@@ -48,8 +48,6 @@ def trace(call: Call, context: Context) -> Traced:
         raise NoRuleError("an equation that mixes the batch")
     ids, axis = call.inputs[0], long_axis(call.inputs[0])
     rank = len(equation.output)
-    if axis is not None and _bias_may_be_taken_for_channels(call, equation, equation.input[axis]):
-        raise NoRuleError("Keras would add the bias along the channels once there are as many")
     kernel_axes: dict[int, np.ndarray] = {}
     carried: int | None = None  # output axis with the ids of the input
     incoming: np.ndarray | None = None
@@ -62,6 +60,8 @@ def trace(call: Call, context: Context) -> Traced:
             kernel_axes[equation.kernel.index(letter)] = incoming
         if letter in equation.output:
             carried = equation.output.index(letter)
+            if _confuses_keras(call, carried):
+                raise NoRuleError("Keras would add the bias along the channels once there are as many")
             _register(call, context, equation, carried, incoming)
 
     made_axis = None if carried is not None else _made_axis(call, context, equation)
@@ -85,16 +85,23 @@ def trace(call: Call, context: Context) -> Traced:
     return Traced((output,), (work, *own_activation(call, context, output)))
 
 
-def _bias_may_be_taken_for_channels(call: Call, equation: Equation, letter: str) -> bool:
-    """Keras' TensorFlow `add` takes any bias with one long axis for a bias of the last axis if the lengths are equal.
+def _confuses_keras(call: Call, place: int) -> bool:
+    """Whether, with fewer channels on output axis `place`, Keras could add the bias along another axis than its own.
 
-    Source: `add` in keras/src/backend/tensorflow/numpy.py (bias_add).
+    Its TensorFlow `add` takes what has one long axis for a bias of the last axis, or of axis 1, when the lengths are
+    equal. Source: `add` in keras/src/backend/tensorflow/numpy.py (bias_add).
     """
-    bias = call.operation.bias
-    if bias is None or equation.output[-1] != letter:
+    bias, shape = call.operation.bias, call.output_shapes[0]
+    if bias is None:
         return False
-    lengths = [length for length in bias.shape if length > 1]
-    return len(lengths) == 1 and bias.shape[-1] == 1 and lengths[0] <= call.output_shapes[0][-1]
+    long = [axis - bias.ndim for axis in range(bias.ndim) if bias.shape[axis] > 1]
+    if len(long) != 1 or long[0] == -1:
+        return False
+    own = long[0] + len(shape)
+    mistaken = {axis for axis in (1, len(shape) - 1) if axis != own}
+    if place == own:
+        return any((shape[axis] or 0) <= bias.shape[long[0]] for axis in mistaken)
+    return place in mistaken and bias.shape[long[0]] <= shape[place]
 
 
 def _made_axis(call: Call, context: Context, equation: Equation) -> int | None:
@@ -102,7 +109,10 @@ def _made_axis(call: Call, context: Context, equation: Equation) -> int | None:
     candidates = {
         place: call.output_shapes[0][place]
         for place, letter in enumerate(equation.output)
-        if letter in equation.kernel and letter not in equation.input and call.output_shapes[0][place] > 1
+        if letter in equation.kernel
+        and letter not in equation.input
+        and call.output_shapes[0][place] > 1
+        and not _confuses_keras(call, place)
     }
     for place in candidates:
         if (id(call.operation), _name(equation, place)) in context.layer_ids:
