@@ -66,7 +66,7 @@ def prune_channels(
 def gradient_options(
     model: Any, data: Any, task: Any, batch_size: int, seed: int, search_path: Path | None = None
 ) -> dict[str, Any]:
-    """What gradient criteria need: a loss and a stream of training batches (at most 2048 samples).
+    """What gradient criteria need: a loss and a stream of training batches (about 2048 samples, drawn with `seed`).
 
     Raises:
         InputError: no data, or data that don't fit the model.
@@ -76,6 +76,7 @@ def gradient_options(
     from edgeprune.data.load import load_data
     from edgeprune.data.signature import signature_of
     from edgeprune.pipeline.losses import scalar_loss
+    from edgeprune.pipeline.samples import drawn_batches
     from edgeprune.task.options import TaskOptions
     from edgeprune.task.resolve import resolve_task
 
@@ -83,10 +84,5 @@ def gradient_options(
     train = load_data(data, signature, seed=seed, search_path=search_path).train
     labels = train.label_sample(1024, seed)
     resolved = resolve_task(model, labels, signature, TaskOptions() if task is None else task)
-    samples = min(SCORING_SAMPLES, train.size or SCORING_SAMPLES)
-    return {
-        "model": model,
-        "loss": scalar_loss(model, resolved),
-        "batches": train.batches(batch_size, samples),
-        "n_batches": -(-samples // batch_size),
-    }
+    batches, count = drawn_batches(train, batch_size, SCORING_SAMPLES, seed)
+    return {"model": model, "loss": scalar_loss(model, resolved), "batches": batches, "n_batches": count}

@@ -18,12 +18,7 @@ from edgeprune.pipeline.artifact import keras_metric
 from edgeprune.pipeline.costs import plan_costs
 from edgeprune.pipeline.job import Job
 from edgeprune.pipeline.losses import mean_loss
-from edgeprune.pipeline.rounds import (
-    SENSITIVITY_SAMPLES,
-    group_scores,
-    refresh_statistics,
-    sensitivity,
-)
+from edgeprune.pipeline.rounds import group_scores, judging_batches, refresh_statistics, sensitivity
 from edgeprune.plan.limits import Limits
 from edgeprune.progress import progress, say
 
@@ -73,7 +68,7 @@ class Trials:
     def _rated_blocks(self) -> list[Block]:
         job, dense = self.job, self.analysis
         blocks = find_blocks(dense.model)
-        batches = list(job.data.validation.batches(job.options.batch_size, SENSITIVITY_SAMPLES))
+        batches = judging_batches(job)
         harm_of_nothing = mean_loss(dense.model, job.task)(batches)
         latency = plan_costs(dense.network, job.target, self.mode).model.latency_ms(dense.network.full)
         rates = []

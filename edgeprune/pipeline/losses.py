@@ -11,13 +11,18 @@ from edgeprune.task.resolve import Task
 def scalar_loss(model: Any, task: Task) -> Callable[[Any, Any], Any]:
     """(labels, predictions) -> scalar tensor, for any loss that `compile` takes.
 
-    The model's own compiled state stays untouched: a second model around the same graph holds the loss.
+    Only what depends on the data counts: at the end of training the gradient of weight decay cancels that of the data,
+    and says nothing about how much a channel matters. The model's own compiled state stays untouched: a model of
+    nothing but inputs in the form of its outputs holds the loss.
     """
     import keras
 
     # Sequential defines `output` only once it has been called.
     output = model.outputs[0] if isinstance(model, keras.Sequential) else model.output
-    holder = keras.Model(model.inputs, output)
+    predicted = keras.tree.map_structure(
+        lambda tensor: keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype), output
+    )
+    holder = keras.Model(keras.tree.flatten(predicted), predicted)
     holder.compile(loss=task.loss, loss_weights=task.loss_weights, jit_compile=False)
     return lambda labels, predictions: holder.compute_loss(y=labels, y_pred=predictions)
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from edgeprune.cost.counts import total_macs, total_params
 from edgeprune.cost.model import Corrections
+from edgeprune.data.split import Batch
 from edgeprune.importance.table import criterion
 from edgeprune.model_file import load_model, save_model
 from edgeprune.pipeline.allocation import allocate
@@ -18,6 +19,7 @@ from edgeprune.pipeline.channels import SCORING_SAMPLES
 from edgeprune.pipeline.costs import plan_costs
 from edgeprune.pipeline.job import Job, model_digest
 from edgeprune.pipeline.losses import mean_loss, scalar_loss
+from edgeprune.pipeline.samples import drawn_batches
 from edgeprune.pipeline.sensitivity import sensitivity_map
 from edgeprune.plan.limits import Limits
 from edgeprune.plan.sensitivity import SensitivityMap
@@ -28,7 +30,7 @@ from edgeprune.recover.finetune import Recipe, finetune
 # Samples for BatchNorm statistics: enough for stable means, bounded time.
 _STATISTICS_SAMPLES = 12800
 # Validation samples that judge each of some hundred probes of the sensitivity map.
-SENSITIVITY_SAMPLES = 1024
+_SENSITIVITY_SAMPLES = 1024
 
 
 def prune_round(
@@ -104,29 +106,30 @@ def group_scores(job: Job, analysis: Analysis, seed: int) -> tuple[np.ndarray, .
     name = job.options.criterion
     options: dict[str, Any] = {"seed": seed}
     if criterion(name).needs_data:
-        samples = min(SCORING_SAMPLES, job.data.train.size or SCORING_SAMPLES)
-        options |= {
-            "model": analysis.model,
-            "loss": scalar_loss(analysis.model, job.task),
-            "batches": job.data.train.batches(job.options.batch_size, samples),
-            "n_batches": -(-samples // job.options.batch_size),
-        }
+        batches, count = drawn_batches(job.data.train, job.options.batch_size, SCORING_SAMPLES, seed)
+        loss = scalar_loss(analysis.model, job.task)
+        options |= {"model": analysis.model, "loss": loss, "batches": batches, "n_batches": count}
     return analysis.scores(name, **options)
 
 
 def refresh_statistics(job: Job, model: Any, samples: int) -> None:
-    """Re-estimate BatchNorm from at most `samples` training samples."""
-    count = min(samples, job.data.train.size or samples)
-    batches = job.data.train.batches(job.options.batch_size, count)
-    reestimate_statistics(model, batches, -(-count // job.options.batch_size))
+    """Re-estimate BatchNorm from about `samples` training samples."""
+    batches, count = drawn_batches(job.data.train, job.options.batch_size, samples, job.options.seed)
+    reestimate_statistics(model, batches, count)
 
 
 def sensitivity(job: Job, analysis: Analysis, scores: tuple[np.ndarray, ...], seed: int) -> SensitivityMap:
-    """The sensitivity map of the model on at most 1,024 validation samples, measured once per model and data."""
-    batches = list(job.data.validation.batches(job.options.batch_size, SENSITIVITY_SAMPLES))
+    """The sensitivity map of the model on about 1,024 validation samples, measured once per model and data."""
+    batches = judging_batches(job)
     loss = mean_loss(analysis.model, job.task)
     key = " ".join((model_digest(analysis.model), job.data.validation.fingerprint(), job.options.criterion, str(seed)))
     return sensitivity_map(analysis, scores, job.target.channel_multiple, lambda: loss(batches), key)
+
+
+def judging_batches(job: Job) -> list[Batch]:
+    """The validation samples that judge probes and allocations."""
+    drawn, _ = drawn_batches(job.data.validation, job.options.batch_size, _SENSITIVITY_SAMPLES, job.options.seed)
+    return list(drawn)
 
 
 def load_stage(job: Job, path: Path) -> Any:

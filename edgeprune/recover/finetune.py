@@ -53,12 +53,13 @@ def finetune(
         state: checkpoint file; continued from when it exists.
 
     Raises:
-        InputError: the loss became NaN or infinite in the first epoch.
+        InputError: the loss became NaN or infinite in the first epoch, or the checkpoint is damaged.
     """
     import keras
 
-    optimizer, higher_is_better = task.make_optimizer(), task.metric.higher_is_better
-    model.compile(optimizer=optimizer, loss=task.loss, loss_weights=task.loss_weights, jit_compile=False)
+    higher_is_better = task.metric.higher_is_better
+    model.compile(optimizer=task.make_optimizer(), loss=task.loss, loss_weights=task.loss_weights, jit_compile=False)
+    optimizer = model.optimizer  # under mixed precision one that wraps the given one
     optimizer.build(model.trainable_variables)
     _seed_dropout(model, recipe.seed)
     # read before a checkpoint overwrites it, so that every run computes the same rates
@@ -69,7 +70,7 @@ def finetune(
     else:
         done, best = Progress(0, 0, (evaluate(model),)), model.get_weights()
 
-    steps = None if train.size is None else -(-train.size // recipe.batch_size)
+    steps = _length(train.epoch(recipe.batch_size, recipe.seed))
     with progress(title, None if steps is None else recipe.epochs * steps) as advance:
         advance(done.epochs_done * (steps or 0), "")
         while done.epochs_done < recipe.epochs and done.epochs_done - done.best_epoch < recipe.patience:
@@ -124,7 +125,16 @@ def _cosine(part: float) -> float:
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * part))
 
 
+def _length(epoch: Any) -> int | None:
+    """Batches of one epoch; None for a tf.data.Dataset that doesn't know."""
+    try:
+        return len(epoch)
+    except TypeError:
+        return None
+
+
 def _is_schedule(optimizer: Any) -> bool:
     import keras
 
-    return isinstance(optimizer._learning_rate, keras.optimizers.schedules.LearningRateSchedule)
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    return isinstance(inner._learning_rate, keras.optimizers.schedules.LearningRateSchedule)
