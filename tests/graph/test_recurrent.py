@@ -113,6 +113,23 @@ def test_conv_lstm(layer: Any, shape: tuple[int, ...]) -> None:
     check(model)
 
 
+def test_masked_steps() -> None:
+    def build(before: bool) -> Any:
+        sequence = keras.Input((6, 5))
+        steps = [layers.Masking(name="mask"), layers.Dense(6, name="d")]
+        x = sequence
+        for layer in steps if before else steps[::-1]:
+            x = layer(x)
+        return keras.Model(sequence, layers.Dense(3)(layers.LSTM(5, name="a")(x)))
+
+    assert group_sizes(build(True)) == {"d": 6, "a": 5}
+    assert frozen_reasons(build(True)) == {}
+    assert group_sizes(build(False)) == {"a": 5}
+    assert frozen_reasons(build(False))["mask"] == "masks steps by all channels"
+    check(build(True))
+    check(build(False))
+
+
 def test_an_activation_over_all_units_freezes_them() -> None:
     model = sequence_model(lambda x: layers.GRU(8, activation="softmax", return_sequences=True, name="a")(x))
     assert group_sizes(model) == {}

@@ -49,5 +49,14 @@ def trace_along_axis(call: Call, context: Context) -> Traced:
     return Traced((ids,) * len(call.output_shapes), (Work("copy"),))
 
 
+def trace_masking(call: Call, context: Context) -> Traced:
+    """keras.layers.Masking zeroes the steps at which all channels have one value."""
+    ids = call.inputs[0]
+    if ids.size > 1:
+        context.freeze(ids, call, "masks steps by all channels")
+    return Traced((ids,), (Work("copy"),))
+
+
 REDUCTION = Rule(trace_reduction)
 ALONG_AXIS = Rule(trace_along_axis)
+MASKING = Rule(trace_masking)

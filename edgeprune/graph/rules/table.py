@@ -101,6 +101,7 @@ LAYER_RULES = {
     "Permute": axis_operations.PERMUTE,
     "RepeatVector": axis_operations.REPEAT_VECTOR,
     "UnitNormalization": normalization.UNIT,
+    "Masking": reduction.MASKING,
     "Dot": contraction.DOT,
     "Embedding": embedding.EMBEDDING,
     "EinsumDense": einsum.EINSUM_DENSE,
