@@ -152,8 +152,20 @@ class Context:
     def weight(
         self, call: Call, variable: Any, role: str, axes: Mapping[int, np.ndarray], produces: int | None = None
     ) -> None:
-        """Record which ids lie on the axes of `variable`; `produces` is the axis that makes channels."""
-        self.weights.setdefault(id(variable), WeightAxes(call.path, variable, role, dict(axes), produces))
+        """Record which ids lie on the axes of `variable`; `produces` is the axis that makes channels.
+
+        A variable used again holds the channels of all its uses; an axis that only some uses prune must stay.
+        """
+        known = self.weights.get(id(variable))
+        if known is None:
+            self.weights[id(variable)] = WeightAxes(call.path, variable, role, dict(axes), produces)
+            return
+        for axis in known.axes.keys() & axes.keys():
+            if known.axes[axis] is not axes[axis]:
+                self.unite(known.axes[axis], axes[axis])
+        for axis in known.axes.keys() ^ axes.keys():
+            held = known.axes if axis in known.axes else axes
+            self.freeze(held[axis], call, "a shared weight is pruned by only some of its calls")
 
 
 def along(ids: np.ndarray, shape: tuple[int | None, ...], axis: int) -> np.ndarray:

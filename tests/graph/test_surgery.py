@@ -138,6 +138,19 @@ def test_a_shared_layer_of_which_one_call_is_frozen() -> None:
     check(model)
 
 
+@pytest.mark.parametrize("channels_first_call", [False, True])
+def test_a_shared_layer_that_meets_channels_on_another_axis_keeps_all(channels_first_call: bool) -> None:
+    values = keras.Input((5, 3))
+    shared = layers.LayerNormalization(name="shared")
+    x = layers.Dense(5, name="a")(values)  # 5 steps of 5 channels
+    y = layers.Permute((2, 1))(layers.Dense(5, name="b")(values))  # 5 channels of 5 steps
+    calls = [y, x] if channels_first_call else [x, y]
+    made = [shared(tensor) for tensor in calls]
+    model = keras.Model(values, layers.Dense(2)(layers.Flatten()(layers.Concatenate()(made))))
+    assert "a" not in group_sizes(model)
+    check(model)
+
+
 def nested_block(name: str) -> Any:
     inner = keras.Input((6, 6, 4))
     x = layers.Conv2D(4, 3, padding="same", name="inside")(inner)
@@ -264,6 +277,16 @@ def test_groups_have_unique_names() -> None:
     x = layers.Conv2D(3, 1, name="a#2")(layers.Add()([x, joined]))
     model = keras.Model(image, layers.Dense(2)(layers.Flatten()(x)))
     assert sorted(group_sizes(model).values()) == [2, 3, 4]
+    check(model)
+
+
+def test_channels_that_only_some_tensors_hold_are_groups_of_their_own() -> None:
+    image = keras.Input((6, 6, 3))
+    x = layers.Conv2D(8, 3, name="a")(image)
+    # b reads all 8, but the tensor after the slice holds only the first 3
+    x = layers.Concatenate()([layers.ReLU()(x[..., :3]), x[..., 3:]])
+    model = keras.Model(image, layers.Dense(2)(layers.GlobalAveragePooling2D()(layers.Conv2D(4, 1, name="b")(x))))
+    assert group_sizes(model) == {"a": 3, "a#2": 5, "b": 4}
     check(model)
 
 

@@ -66,7 +66,8 @@ def trace_preprocessing(call: Call, context: Context) -> Traced:
     per_place = [variable for variable in layer.weights if len(variable.shape) > 0]
     _ride(call, context, layer._keep_axis, per_place)
     for variable in layer.weights:
-        context.weight(call, variable, "norm", {})
+        if len(variable.shape) == 0:
+            context.weight(call, variable, "norm", {})
     return single(call.inputs[0], Work("copy"))
 
 
