@@ -11,6 +11,8 @@ from edgeprune.errors import InputError
 from edgeprune.progress import progress
 from edgeprune.records.importance import UnitWeight
 
+_HALF_PRECISION_SCALE = 1024.0
+
 
 def trainable(weights: Iterable[UnitWeight]) -> list[UnitWeight]:
     """The weights that have gradients."""
@@ -39,14 +41,17 @@ def weight_times_gradient(
     import tensorflow as tf
 
     values = [weight.variable.value for weight in weights]
+    # half-precision gradients of large feature maps would become zero
+    half = any(layer.compute_dtype == "float16" for layer in model._flatten_layers())
+    scale = _HALF_PRECISION_SCALE if half else 1.0
 
     @tf.function(reduce_retracing=True)
     def products(x: Any, y: Any) -> list[Any]:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(values)
-            error = loss(y, model(x, training=False))
+            error = loss(y, model(x, training=False)) * scale
         gradients = tape.gradient(error, values, unconnected_gradients="zero")
-        return [value * gradient for value, gradient in zip(values, gradients, strict=True)]
+        return [value * gradient / scale for value, gradient in zip(values, gradients, strict=True)]
 
     count = 0
     with progress(f"importance ({name})", n_batches) as advance:
