@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from edgeprune.cli.interrupts import interrupts_insisted_on
 from edgeprune.cli.project import build_options, project_options, read_model, read_project, task_options
 from edgeprune.errors import BudgetError, InputError, Interrupted
 
@@ -39,7 +40,8 @@ def command(output: Path | None, fresh: bool, **given: Any) -> None:
         )
     folder = output or project.config.output or Path(_DEFAULT_OUTPUT)
     try:
-        _build_all(project, given, folder, fresh)
+        with interrupts_insisted_on():
+            _build_all(project, given, folder, fresh)
     except KeyboardInterrupt:
         again = shlex.join(["edgeprune", *(argument for argument in sys.argv[1:] if argument != "--fresh")])
         raise Interrupted(f"interrupted; finished steps are kept in {folder}. Continue with: {again}") from None

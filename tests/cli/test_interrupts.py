@@ -1,0 +1,51 @@
+"""Ctrl-C that native code swallows or replaces."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+
+import pytest
+
+from edgeprune.cli.interrupts import interrupts_insisted_on
+
+pytestmark = pytest.mark.unit
+
+
+def press() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def press_and_replace() -> None:
+    try:
+        press()
+    except KeyboardInterrupt:
+        raise SystemError("bad argument to internal function") from None
+
+
+def press_and_swallow() -> None:
+    with contextlib.suppress(KeyboardInterrupt):
+        press()
+    time.sleep(30)
+    pytest.fail("the work went on")
+
+
+@pytest.mark.parametrize("work", [press, press_and_replace, press_and_swallow])
+def test_ctrl_c_always_ends_the_work(work):
+    with pytest.raises(KeyboardInterrupt), interrupts_insisted_on():
+        work()
+
+
+def test_an_error_without_ctrl_c_stays_what_it_is():
+    with pytest.raises(ValueError, match="the model"), interrupts_insisted_on():
+        raise ValueError("the model")
+
+
+def test_afterwards_signals_are_as_before():
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGALRM)]
+    with pytest.raises(KeyboardInterrupt), interrupts_insisted_on():
+        press()
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGALRM)] == handlers
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
