@@ -33,6 +33,23 @@ def silence() -> None:
 
 
 @contextlib.contextmanager
+def tensorflow_warnings_muted() -> Iterator[None]:
+    """Raise the level of TensorFlow's Python logger meanwhile: where the user imported it first, `silence` did not.
+
+    A build makes a new model each round, which TensorFlow takes for needless retracing and warns about at length.
+    """
+    import logging
+
+    logger = logging.getLogger("tensorflow")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+@contextlib.contextmanager
 def muted_native_output() -> Iterator[None]:
     """Send file descriptors 1 and 2 to nowhere meanwhile: the TFLite converter's C++ code prints there.
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgeprune.errors import BudgetError
+from edgeprune.errors import BudgetError, InputError
 from edgeprune.pipeline.job import Job, Options
 from edgeprune.pipeline.prepare import check_options, prepare, start_tensorflow
 from edgeprune.pipeline.stages import only_one_build
+from edgeprune.quiet import tensorflow_warnings_muted
 from edgeprune.records.report import BuildReport
 from edgeprune.target import Budget, Target, load_target
 
@@ -73,16 +74,22 @@ def build(
     """
     options = Options() if options is None else options
     check_options(options)
-    target = load_target(target) if isinstance(target, str) else target
+    target = load_target(str(target)) if isinstance(target, (str, Path)) else target
+    _check_type("target", target, Target, "an edgeprune Target, or the name or TOML path of one")
+    _check_type("budget", budget, (Budget, type(None)), "an edgeprune.Budget or None")
+    _check_type("output", output, (str, Path), "the path of a folder")
     folder = Path(output)
     start_tensorflow()
     if isinstance(model, (str, Path)):
         from edgeprune.model_file import load_model
 
         model = load_model(model, allow_lambda=allow_lambda)
+    import keras
+
+    _check_type("model", model, keras.Model, "a keras.Model, or the path of a .keras or .h5 file")
     from edgeprune.task.options import TaskOptions
 
-    with only_one_build(folder):
+    with only_one_build(folder), tensorflow_warnings_muted():
         job = prepare(
             model,
             train,
@@ -101,6 +108,11 @@ def build(
     if not report.met:
         raise unmet(report, folder)
     return BuildResult(report, folder)
+
+
+def _check_type(name: str, value: Any, allowed: type | tuple[type, ...], words: str) -> None:
+    if not isinstance(value, allowed):
+        raise InputError(f"build: {name} must be {words}; received {type(value).__name__}")
 
 
 def unmet(report: BuildReport, folder: Path) -> BudgetError:
