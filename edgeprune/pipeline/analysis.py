@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from edgeprune.errors import InputError
 from edgeprune.graph.groups import Groups, find_groups
 from edgeprune.graph.network import to_network
 from edgeprune.graph.observe import observer
@@ -76,7 +77,17 @@ def _reason(found: list[str]) -> str:
 
 
 def analyse(model: Any) -> Analysis:
-    """Trace a model and find its groups."""
+    """Trace a model and find its groups.
+
+    Raises:
+        InputError: not a Keras model, or one whose graph can't be read.
+    """
+    import keras
+
+    if not isinstance(model, keras.Model):
+        raise InputError(
+            f"expected a Keras 3 model, received {type(model).__name__}; load it with keras.models.load_model"
+        )
     traced = trace(model)
     groups = find_groups(traced)
     return Analysis(model, traced, groups, to_network(traced, groups))

@@ -12,7 +12,7 @@ from edgeprune.export.convert import convert
 from edgeprune.export.modes import allowed_modes
 from edgeprune.pipeline.job import Job
 from edgeprune.tflite.compat import traps
-from edgeprune.tflite.inspect import inspect
+from edgeprune.tflite.inspect import TfliteSummary, inspect
 from edgeprune.validate.metric import evaluate_keras, evaluate_tflite
 
 
@@ -42,9 +42,15 @@ def write_tflite(job: Job, model: Any, mode: str, path: Path) -> Sizes:
 
 
 def sizes_of(path: Path) -> Sizes:
-    """Size and RAM of a TFLite file; float16 weights are expanded to float32 when loaded."""
+    """Size and RAM of a TFLite file."""
     summary = inspect(path)
-    return Sizes(summary.size_bytes, summary.peak_arena_bytes + summary.unpacked_weight_bytes)
+    return Sizes(summary.size_bytes, summary.peak_arena_bytes + _loaded_weight_bytes(summary))
+
+
+def _loaded_weight_bytes(summary: TfliteSummary) -> int:
+    """Weights as kernels read them: as they are stored, or unpacked at load (float16 to float32, sparse to dense)."""
+    stored = sum(w.stored_bytes for w in summary.weights if w.dtype != "float16" and not w.is_sparse)
+    return stored + summary.unpacked_weight_bytes
 
 
 def tflite_metric(job: Job, path: Path) -> float:

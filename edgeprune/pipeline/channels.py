@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import numbers
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +45,13 @@ def prune_channels(
     from edgeprune.quiet import silence
 
     silence()
-    if isinstance(ratio, bool) or not isinstance(ratio, (int, float)) or not math.isfinite(ratio) or not 0 <= ratio < 1:
+    if isinstance(ratio, bool) or not isinstance(ratio, numbers.Real) or not 0 <= ratio < 1:
         raise InputError(f"prune_channels: ratio must be a number with 0 <= ratio < 1. Received: ratio={ratio!r}")
-    if isinstance(multiple, bool) or not isinstance(multiple, int) or multiple < 1:
-        raise InputError(f"prune_channels: multiple must be a whole number of at least 1. Received: {multiple!r}")
+    for name, value, least in (("multiple", multiple, 1), ("batch_size", batch_size, 1), ("seed", seed, 0)):
+        if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
+            raise InputError(
+                f"prune_channels: {name} must be a whole number of at least {least}. Received: {name}={value!r}"
+            )
     from edgeprune.importance.table import criterion as find_criterion
     from edgeprune.pipeline.analysis import analyse
 
@@ -60,7 +63,7 @@ def prune_channels(
 
         options |= gradient_options(model, data, TaskOptions(loss=loss), batch_size, seed)
     scores = analysis.scores(criterion, **options)
-    return analysis.shrink(scores, uniform(analysis.network.full, ratio, multiple))
+    return analysis.shrink(scores, uniform(analysis.network.full, float(ratio), int(multiple)))
 
 
 def gradient_options(
@@ -81,7 +84,9 @@ def gradient_options(
     from edgeprune.task.resolve import resolve_task
 
     signature = signature_of(model)
-    train = load_data(data, signature, seed=seed, search_path=search_path).train
+    # Nothing is trained on objects that are given here, so none of their samples is set aside.
+    validation = None if isinstance(data, (str, Path)) else data
+    train = load_data(data, signature, validation=validation, seed=seed, search_path=search_path).train
     labels = train.label_sample(1024, seed)
     resolved = resolve_task(model, labels, signature, TaskOptions() if task is None else task)
     batches, count = drawn_batches(train, batch_size, SCORING_SAMPLES, seed)

@@ -109,7 +109,8 @@ def _plan(
         network, target, "none", corrections_from(network, target, "none", sizes.size_bytes, sizes.ram_bytes)
     )
     # What is not weights (graph, names, metadata) takes about the same bytes in every mode.
-    after = plan_costs(network, target, mode, replace(before.model.corrections, ram_bytes=0))
+    elsewhere = replace(before.model.corrections, ram_bytes=0)
+    after = before if mode == "none" else plan_costs(network, target, mode, elsewhere)
     baseline_costs = before.exact(full)
     limits = resolve(budget, **baseline_costs)
     name = options.allocation
