@@ -1,6 +1,6 @@
 # make demo   set up .venv, train examples/digits once, build it for a Raspberry Pi 4
 # make test   set up .venv and the system programs, then lint and every test tier that this machine can run
-# make test-zoo  every model of keras.applications (about half an hour)
+# make test-zoo  every model of keras.applications (ten to twenty minutes)
 # make PYTHON=python3.12 demo   chooses the interpreter of a new .venv
 
 SHELL := /bin/bash

