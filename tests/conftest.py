@@ -11,10 +11,14 @@ import pytest
 
 from edgeprune.quiet import silence
 
-silence()
-
 TIERS = {"unit", "keras", "zoo", "browser", "packaging", "emulator", "device"}
 SEED = 1234
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Load TensorFlow without its noise, except for the unit tier, which runs without TensorFlow."""
+    if config.getoption("markexpr") not in ("unit", "browser", "packaging"):
+        silence()
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

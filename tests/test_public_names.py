@@ -7,16 +7,21 @@ import pytest
 import edgeprune
 
 # Resolving these loads TensorFlow.
-HEAVY_NAMES = {"build", "plan", "prune_channels"}
+HEAVY_NAMES = {"BuildResult", "PlanReport", "build", "plan", "prune_channels"}
 
 PUBLIC_NAMES = {
     "Budget",
     "BudgetError",
     "BuildReport",
+    "BuildResult",
     "DeviceError",
     "EdgepruneError",
     "InputError",
+    "Interrupted",
+    "Options",
+    "PlanReport",
     "Target",
+    "TaskOptions",
     "ValidationError",
     "__version__",
     "build",

@@ -40,12 +40,11 @@ def dense_model(folder: Path, seed: int, limit: int, epochs: int) -> Path:
 def build(model: Path, data: tuple, folder: Path, speed_up: float, method: tuple[str, str], arguments) -> dict:
     """One build; returns baseline and result accuracy and predicted latencies."""
     import edgeprune as ep
-    from edgeprune.pipeline.job import Options
 
     allocation, criterion = method
     report = folder / "report.json"
     if not report.exists():
-        options = Options(
+        options = ep.Options(
             quantize="none",
             allocation=allocation,
             criterion=criterion,

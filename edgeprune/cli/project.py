@@ -100,7 +100,7 @@ def read_model(project: Project) -> Any:
 
 def build_options(given: dict[str, Any], config: ProjectConfig) -> Any:
     """The pipeline's Options; what neither side sets keeps its default."""
-    from edgeprune.pipeline.job import Options
+    from edgeprune.pipeline.options import Options
 
     names = ("strategy", "quantize", "criterion", "allocation", "epochs", "rounds", "batch_size", "seed")
     values = {name: _first(given.get(name), getattr(config, name)) for name in names}

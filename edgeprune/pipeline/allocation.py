@@ -29,6 +29,8 @@ ALLOCATIONS: dict[str, Allocate] = {
 SENSITIVITY = "sensitivity"
 # Drops residual blocks first, then channels by knapsack.
 DEPTH = "depth"
+# Doubling what is taken off a limit reaches any limit of less than 2^32 times what was over.
+_RAM_ATTEMPTS = 32
 CHOICES = ("auto", *ALLOCATIONS, SENSITIVITY, DEPTH)
 
 
@@ -52,10 +54,11 @@ def allocate(
 ) -> Allocation:
     """An allocation whose RAM holds with activations placed as the runtime places them.
 
-    Allocation steers by a lower bound of the RAM; where placing needs more, the limit is lowered by that much.
+    Allocation steers by a lower bound of the RAM; where placing needs more, the limit is lowered by that much, and by
+    twice as much each time it is not enough: in the end the smallest plan is tried.
     """
     lowered = limits
-    for _ in range(8):
+    for attempt in range(_RAM_ATTEMPTS):
         if name == SENSITIVITY:
             assert measured is not None
             allocation = by_sensitivity(measured, costs.functions, lowered)
@@ -67,5 +70,5 @@ def allocate(
         over = 0.0 if limits.ram_bytes is None else exact["ram_bytes"] - limits.ram_bytes
         if over <= 0 or missed != ("ram_bytes",) or lowered.ram_bytes is None:
             break
-        lowered = replace(lowered, ram_bytes=max(lowered.ram_bytes - over, 1.0))
+        lowered = replace(lowered, ram_bytes=max(lowered.ram_bytes - over * 2**attempt, 1.0))
     return allocation

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from edgeprune.errors import BudgetError, InputError
-from edgeprune.pipeline.job import Job, Options
-from edgeprune.pipeline.prepare import check_options, prepare, start_tensorflow
+from edgeprune.pipeline.job import Job
+from edgeprune.pipeline.options import Options, check_options
+from edgeprune.pipeline.prepare import prepare, start_tensorflow
 from edgeprune.pipeline.stages import only_one_build
 from edgeprune.quiet import tensorflow_warnings_muted
-from edgeprune.records.report import BuildReport
+from edgeprune.records.report import BuildReport, LimitRow
 from edgeprune.target import Budget, Target, load_target
 
 
@@ -118,12 +119,23 @@ def _check_type(name: str, value: Any, allowed: type | tuple[type, ...], words: 
 def unmet(report: BuildReport, folder: Path) -> BudgetError:
     """The error for a budget that the best model misses."""
     missed = [row for row in report.limits if not row.met]
-    text = "; ".join(f"{row.name} reached {row.result:.4g}, limit {row.limit:.4g}" for row in missed)
+    text = "; ".join(_miss(row, report) for row in missed)
     return BudgetError(
         f"the budget is not met: {text}. The closest model is in {folder}; allow more, give more --epochs or --rounds, "
         "or start from another model",
         {row.name: row.result for row in report.limits},
     )
+
+
+def _miss(row: LimitRow, report: BuildReport) -> str:
+    """One missed limit in words; a drop of a metric that is better when lower is relative to the baseline."""
+    if row.name != "accuracy_drop":
+        return f"{row.name} reached {row.result:.4g}, limit {row.limit:.4g}"
+    before, after = report.baseline.metric, report.result.metric
+    assert before is not None
+    assert after is not None
+    how = "lost" if before.higher_is_better else "rose by a share of"
+    return f"{before.name} {before.value:.4g} -> {after.value:.4g} {how} {row.result:.4g}, limit {row.limit:.4g}"
 
 
 def run(job: Job) -> BuildReport:

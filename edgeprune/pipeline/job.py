@@ -17,28 +17,10 @@ from edgeprune.data.signature import Signature
 from edgeprune.data.split import Split
 from edgeprune.data.structure import in_port_order
 from edgeprune.export.modes import ModelFacts
+from edgeprune.pipeline.options import Options
 from edgeprune.pipeline.stages import Stages
 from edgeprune.target import Budget, Target
 from edgeprune.task.resolve import Task
-
-
-@dataclass(frozen=True)
-class Options:
-    """Choices of a build that are not a model, data, target or budget.
-
-    epochs: fine-tuning epochs of each round. rounds: of prune and fine-tune. calibration: samples for int8.
-    """
-
-    strategy: str = "auto"
-    quantize: str = "auto"
-    criterion: str = "taylor"
-    allocation: str = "auto"
-    epochs: int = 6
-    rounds: int = 3
-    batch_size: int = 64
-    calibration: int = 200
-    seed: int = 0
-    quick_bench: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +38,7 @@ class Job:
     stages: Stages
     facts: ModelFacts
     allow_lambda: bool = False
+    default_budget: bool = False
 
     def validation_batches(self) -> Iterator[tuple[list[np.ndarray], Any]]:
         """Validation batches with one array per model input, in order."""

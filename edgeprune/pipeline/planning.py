@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from edgeprune.errors import InputError
-from edgeprune.pipeline.job import Options
-from edgeprune.pipeline.prepare import check_options, start_tensorflow, with_defaults
+from edgeprune.pipeline.options import Options, check_options
+from edgeprune.pipeline.prepare import start_tensorflow, with_defaults
 from edgeprune.records.report import FrozenRow, LayerRow, LimitRow, ModelRecord
 from edgeprune.target import QUANTIZE_MODES, Budget, Target, load_target
 

@@ -6,50 +6,28 @@ import os
 from pathlib import Path
 from typing import Any
 
-from edgeprune.config import MAX_SEED, SPARSE_STRATEGY
-from edgeprune.errors import InputError, nearest
-from edgeprune.pipeline.job import Job, Options, identity
+from edgeprune.errors import InputError
+from edgeprune.pipeline.job import Job, identity
+from edgeprune.pipeline.options import Options, check_options
 from edgeprune.pipeline.stages import Stages
-from edgeprune.target import QUANTIZE_MODES, Budget, Target, check_budget
+from edgeprune.target import Budget, Target, check_budget
 
-STRATEGIES = ("auto", "structured")
-
-
-def check_options(options: Options) -> None:
-    """Refuse options out of range.
-
-    Raises:
-        InputError: names the option, what it was and what is allowed.
-    """
-    from edgeprune.importance.table import criterion
-    from edgeprune.pipeline.allocation import check_allocation
-
-    if SPARSE_STRATEGY.fullmatch(options.strategy):
-        raise InputError(f'the strategy "{options.strategy}" is not available in this version; use auto or structured')
-    if options.strategy not in STRATEGIES:
-        raise InputError(f'unknown strategy "{options.strategy}"; {nearest(options.strategy, STRATEGIES)}')
-    modes = ("auto", *QUANTIZE_MODES)
-    if options.quantize not in modes:
-        raise InputError(f'unknown quantize mode "{options.quantize}"; {nearest(options.quantize, modes)}')
-    criterion(options.criterion)
-    check_allocation(options.allocation)
-    for name, least in (("epochs", 0), ("rounds", 1), ("batch_size", 1), ("calibration", 1), ("seed", 0)):
-        value = getattr(options, name)
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise InputError(f"{name} must be a whole number of at least {least}; got {value!r}")
-    if options.seed > MAX_SEED:
-        raise InputError(f"seed must be at most {MAX_SEED}; got {options.seed}")
+_COST_LIMITS = ("latency_ms", "size_kb", "ram_kb", "latency_ratio", "size_ratio", "ram_ratio")
 
 
 def with_defaults(budget: Budget | None, target: Target) -> Budget:
     """The user's budget; the target's default where the user set no cost limit. A missing accuracy limit is the
     target's too."""
     budget = Budget() if budget is None else check_budget(budget, "budget")
-    limits = ("latency_ms", "size_kb", "ram_kb", "latency_ratio", "size_ratio", "ram_ratio")
     drop = budget.max_accuracy_drop
     drop = target.budget.max_accuracy_drop if drop is None else drop
-    source = budget if any(getattr(budget, name) is not None for name in limits) else target.budget
-    return Budget(**{name: getattr(source, name) for name in limits}, max_accuracy_drop=drop)
+    source = budget if _limits_costs(budget) else target.budget
+    return Budget(**{name: getattr(source, name) for name in _COST_LIMITS}, max_accuracy_drop=drop)
+
+
+def _limits_costs(budget: Budget | None) -> bool:
+    """Whether the user set any limit besides the accuracy."""
+    return budget is not None and any(getattr(budget, name, None) is not None for name in _COST_LIMITS)
 
 
 def start_tensorflow() -> None:
@@ -91,6 +69,7 @@ def prepare(
     from edgeprune.task.resolve import resolve_task
 
     check_options(options)
+    default_budget = not _limits_costs(budget)
     budget = with_defaults(budget, target)
     check_exportable(model)
     keras.utils.set_random_seed(options.seed)
@@ -112,4 +91,17 @@ def prepare(
     task = resolve_task(model, labels, signature, task_options)
     stages = Stages(folder, identity(model, loaded, task, target, budget, options), fresh)
     facts = model_facts(model)
-    return Job(model, signature, loaded, task, target, budget, options, folder, stages, facts, allow_lambda)
+    return Job(
+        model,
+        signature,
+        loaded,
+        task,
+        target,
+        budget,
+        options,
+        folder,
+        stages,
+        facts,
+        allow_lambda=allow_lambda,
+        default_budget=default_budget,
+    )

@@ -69,13 +69,20 @@ def prune_round(
 
 
 def train_and_record(
-    job: Job, model: Any, mode: str, corrections: Corrections, title: str, seed: int, folder: Path
+    job: Job,
+    model: Any,
+    mode: str,
+    corrections: Corrections,
+    title: str,
+    seed: int,
+    folder: Path,
+    epochs: int | None = None,
 ) -> dict[str, Any]:
-    """Fine-tune `model` and write folder/model.keras."""
+    """Fine-tune `model`, for the epochs of the options unless given, and write folder/model.keras."""
     done = finetune(
         model,
         job.data.train,
-        Recipe(job.options.epochs, job.options.batch_size, seed),
+        Recipe(job.options.epochs if epochs is None else epochs, job.options.batch_size, seed),
         job.task,
         evaluate=lambda candidate: keras_metric(job, candidate),
         state=folder / "training.npz",

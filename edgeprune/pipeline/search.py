@@ -28,6 +28,8 @@ from edgeprune.validate.parity import check_parity
 
 # After the planned rounds: how often a limit that the real file still misses is tried again.
 _EXTRA_ROUNDS = 2
+# How many times the usual epochs a round of training alone takes.
+_PATIENT = 3
 
 
 @dataclass(frozen=True)
@@ -63,9 +65,17 @@ def check_feasible(job: Job, analysis: Analysis, goal: Goal) -> None:
     if allocation.missed:
         raise BudgetError(
             f"the budget can't be met by pruning channels: {closest_text(allocation.costs, goal.limits)}; "
-            f"every group is at its smallest ({job.target.channel_multiple} channels). Allow more, or change the model",
+            f"every group is at its smallest ({job.target.channel_multiple} channels). Allow more{_whose(job)}, "
+            "or change the model",
             allocation.costs,
         )
+
+
+def _whose(job: Job) -> str:
+    """Where the limits come from when the user set none."""
+    if not job.default_budget:
+        return ""
+    return f" (these limits are the default budget of {job.target.name}: set --latency-ms, --size-kb or --ram-kb)"
 
 
 def closest_text(costs: dict[str, float], limits: Limits) -> str:
@@ -109,7 +119,7 @@ def search(job: Job, analysis: Analysis, goal: Goal) -> Found:
                 goal_limits, **{name: getattr(goal_limits, name) / factor for name, factor in over.items()}
             )
             stage, model = _round(job, model, goal_limits, allocation, goal, number, number, rounds)
-        elif goal.max_drop is not None and found["lost"] > goal.max_drop:
+        elif goal.max_drop is not None and found["lost"] > goal.max_drop and job.options.epochs:
             stage, model = _more_training(job, model, goal, number, rounds)
         else:
             break
@@ -154,7 +164,9 @@ def _more_training(job: Job, model: Any, goal: Goal, number: int, rounds: list[d
     seed = job.options.seed + 1000 * number
 
     def work(folder: Path) -> dict[str, Any]:
-        return train_and_record(job, model, goal.mode, goal.corrections, title, seed, folder)
+        # Training as before has not been enough.
+        epochs = _PATIENT * max(job.options.epochs, 1)
+        return train_and_record(job, model, goal.mode, goal.corrections, title, seed, folder, epochs)
 
     rounds.append(job.stages.run(name, work))
     return name, load_stage(job, job.stages.path(name, "model.keras"))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edgeprune.errors import InputError
-from edgeprune.pipeline.job import Options
+from edgeprune.pipeline.options import Options
 from edgeprune.pipeline.planning import PlanReport, plan
 from edgeprune.records.report import LimitRow
 from edgeprune.target import Budget, load_target
