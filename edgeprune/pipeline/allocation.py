@@ -29,9 +29,10 @@ ALLOCATIONS: dict[str, Allocate] = {
 SENSITIVITY = "sensitivity"
 # Drops residual blocks first, then channels by knapsack.
 DEPTH = "depth"
+CHOICES = ("auto", *ALLOCATIONS, SENSITIVITY, DEPTH)
+
 # Doubling what is taken off a limit reaches any limit of less than 2^32 times what was over.
 _RAM_ATTEMPTS = 32
-CHOICES = ("auto", *ALLOCATIONS, SENSITIVITY, DEPTH)
 
 
 def check_allocation(name: str) -> None:
@@ -61,14 +62,15 @@ def allocate(
     for attempt in range(_RAM_ATTEMPTS):
         if name == SENSITIVITY:
             assert measured is not None
-            allocation = by_sensitivity(measured, costs.functions, lowered)
+            found = by_sensitivity(measured, costs.functions, lowered)
         else:
-            allocation = ALLOCATIONS[name](scores, costs.functions, lowered, multiple)
-        exact = costs.exact(allocation.kept)
+            found = ALLOCATIONS[name](scores, costs.functions, lowered, multiple)
+        exact = costs.exact(found.kept)
         missed = tuple(cost for cost, limit in limits.items() if exact[cost] > limit)
-        allocation = Allocation(allocation.kept, exact, missed)
+        allocation = Allocation(found.kept, exact, missed)
         over = 0.0 if limits.ram_bytes is None else exact["ram_bytes"] - limits.ram_bytes
-        if over <= 0 or missed != ("ram_bytes",) or lowered.ram_bytes is None:
+        # found.missed: it is at its smallest, and no lower limit changes it
+        if over <= 0 or missed != ("ram_bytes",) or found.missed or lowered.ram_bytes is None:
             break
         lowered = replace(lowered, ram_bytes=max(lowered.ram_bytes - over * 2**attempt, 1.0))
     return allocation

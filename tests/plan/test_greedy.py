@@ -103,6 +103,13 @@ def test_of_two_returnable_steps_the_more_important_returns():
     assert found.kept.tolist() == [2, 3, 2]
 
 
+def test_of_two_equal_steps_the_first_group_gets_its_unit_back():
+    """As above with equal losses: A and B are cut, then C; one of them may return."""
+    costs = linear(latency_ms=[1.0, 1.0, 10.0])
+    found = greedy(floats([1, 99, 99], [1, 99, 99], [50, 99, 99]), costs, Limits(latency_ms=25.0), 1)
+    assert found.kept.tolist() == [3, 2, 2]
+
+
 def test_counts_are_multiples_and_small_groups_stay():
     """20 -> 16 -> 8 in multiples of 8; 6 and 8 can't shrink."""
     costs = linear(latency_ms=[1.0, 1.0, 1.0])
