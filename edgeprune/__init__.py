@@ -27,7 +27,7 @@ _PUBLIC = {
     "ValidationError": "edgeprune.errors",
     "build": "edgeprune.pipeline.build",
     "load_target": "edgeprune.target",
-    "plan": "edgeprune.pipeline.planning",
+    "make_plan": "edgeprune.pipeline.planning",
     "prune_channels": "edgeprune.pipeline.channels",
 }
 

@@ -180,7 +180,7 @@ def test_what_names_a_function(data: str, function: bool) -> None:
         ('"structured"', '"structred"', 'line 11: strategy must be one of auto, structured, received "structred"'),
         ('"int8"', '"int4"', 'line 12: quantize must be one of auto, none, float16, dynamic, int8, received "int4"'),
         ('"int8"', "8", "received 8"),
-        ('"l1"', '"l9"', 'line 13: criterion must be one of l1, l2, bn_scale'),
+        ('"l1"', '"l9"', "line 13: criterion must be one of l1, l2, bn_scale"),
         ('"local"', '""', 'line 14: device must be a device such as "local", not blank'),
         (
             "fraction = 0.1",

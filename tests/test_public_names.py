@@ -7,7 +7,7 @@ import pytest
 import edgeprune
 
 # Resolving these loads TensorFlow.
-HEAVY_NAMES = {"BuildResult", "PlanReport", "build", "plan", "prune_channels"}
+HEAVY_NAMES = {"BuildResult", "PlanReport", "build", "make_plan", "prune_channels"}
 
 PUBLIC_NAMES = {
     "Budget",
@@ -26,7 +26,7 @@ PUBLIC_NAMES = {
     "__version__",
     "build",
     "load_target",
-    "plan",
+    "make_plan",
     "prune_channels",
 }
 

@@ -16,14 +16,14 @@ from edgeprune.errors import BudgetError
 def command(as_json: bool, **given: Any) -> None:
     """Say what would be cut and what it should cost; trains nothing. Data are optional."""
     project = read_project(given)
-    from edgeprune.pipeline.planning import plan
+    from edgeprune.pipeline.planning import make_plan
     from edgeprune.pipeline.prepare import start_tensorflow
 
     options = build_options(given, project.config)
     start_tensorflow()
     model = read_model(project)
     plans = [
-        plan(
+        make_plan(
             model,
             target,
             train=project.data,

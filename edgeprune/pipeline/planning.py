@@ -1,4 +1,4 @@
-"""`plan`: what a build would cut and what that should cost. Trains nothing, writes nothing."""
+"""`make_plan`: what a build would cut and what that should cost. Trains nothing, writes nothing."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class PlanReport:
         return {"schema": 1, **asdict(self), "met": self.met}
 
 
-def plan(
+def make_plan(
     model: Any,
     target: Target | str,
     *,

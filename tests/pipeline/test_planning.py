@@ -10,7 +10,7 @@ import pytest
 
 from edgeprune.errors import InputError
 from edgeprune.pipeline.options import Options
-from edgeprune.pipeline.planning import PlanReport, plan
+from edgeprune.pipeline.planning import PlanReport, make_plan
 from edgeprune.records.report import LimitRow
 from edgeprune.target import Budget, load_target
 
@@ -48,7 +48,7 @@ def rows(report: PlanReport) -> dict[str, LimitRow]:
 
 @pytest.fixture(scope="module")
 def halved(model) -> PlanReport:
-    return plan(model, "rpi4", budget=Budget(latency_ratio=0.5, size_ratio=0.5), options=FLOAT32)
+    return make_plan(model, "rpi4", budget=Budget(latency_ratio=0.5, size_ratio=0.5), options=FLOAT32)
 
 
 def test_without_data_channels_are_ranked_by_weight(halved):
@@ -58,7 +58,7 @@ def test_without_data_channels_are_ranked_by_weight(halved):
 
 
 def test_with_data_channels_are_ranked_by_the_loss(model):
-    report = plan(model, "rpi4", train=labelled(), budget=Budget(latency_ratio=0.5), options=FLOAT32)
+    report = make_plan(model, "rpi4", train=labelled(), budget=Budget(latency_ratio=0.5), options=FLOAT32)
     assert report.criterion == "taylor"
     assert not [note for note in report.notes if "Without data" in note]
     assert report.met
@@ -106,7 +106,7 @@ def test_layers_add_up_and_keep_the_multiple(halved):
 def test_mixed_limits_are_in_the_users_units(model):
     """Absolute and relative limits of one cost: the tighter one counts."""
     budget = Budget(latency_ratio=0.9, latency_ms=1000.0, size_kb=60.0, ram_ratio=0.8, max_accuracy_drop=0.02)
-    report = plan(model, "rpi4", budget=budget, options=FLOAT32)
+    report = make_plan(model, "rpi4", budget=budget, options=FLOAT32)
     found = rows(report)
     assert list(found) == ["latency_ms", "size_kb", "ram_kb"]
     base, planned = report.baseline, report.planned
@@ -129,7 +129,7 @@ def test_mixed_limits_are_in_the_users_units(model):
 
 def test_a_budget_out_of_reach_is_reported_not_raised(model):
     """Every group is at its smallest, 8 channels, and the row says what stops it."""
-    report = plan(model, "rpi4", budget=Budget(size_kb=0.5, latency_ratio=1.0), options=FLOAT32)
+    report = make_plan(model, "rpi4", budget=Budget(size_kb=0.5, latency_ratio=1.0), options=FLOAT32)
     assert not report.met
     assert [(row.name, row.met) for row in report.limits] == [("latency_ms", True), ("size_kb", False)]
     assert rows(report)["size_kb"].result > 0.5
@@ -140,7 +140,7 @@ def test_a_budget_out_of_reach_is_reported_not_raised(model):
 def test_limits_that_are_met_cut_nothing(model):
     """The same mode at the dense model's own costs: the plan is the baseline."""
     budget = Budget(latency_ratio=1.0, size_ratio=1.0, ram_ratio=1.0)
-    report = plan(model, "rpi4", budget=budget, options=FLOAT32)
+    report = make_plan(model, "rpi4", budget=budget, options=FLOAT32)
     assert report.met
     assert report.planned == report.baseline
     assert all(row.channels_after == row.channels_before for row in report.layers)
@@ -148,7 +148,7 @@ def test_limits_that_are_met_cut_nothing(model):
 
 def test_without_a_budget_the_targets_own_counts(model):
     target = load_target("rpi4")
-    report = plan(model, target, options=FLOAT32)
+    report = make_plan(model, target, options=FLOAT32)
     assert report.budget["latency_ratio"] == target.budget.latency_ratio
     assert report.budget["size_ratio"] == target.budget.size_ratio
     assert {row.name for row in report.limits} == {"latency_ms", "size_kb"}
@@ -156,7 +156,7 @@ def test_without_a_budget_the_targets_own_counts(model):
 
 def test_auto_plans_the_fastest_mode_and_says_so(model):
     """int8 has the highest rate on a Pi 4; its weights take a quarter of the bytes."""
-    report = plan(model, "rpi4", budget=Budget(size_ratio=0.9))
+    report = make_plan(model, "rpi4", budget=Budget(size_ratio=0.9))
     assert (report.baseline.quantize, report.planned.quantize) == ("none", "int8")
     assert "Costs are those of int8; a build takes it only if the accuracy allows." in report.notes
     assert all(row.channels_after == row.channels_before for row in report.layers)
@@ -167,7 +167,7 @@ def test_auto_plans_the_fastest_mode_and_says_so(model):
 @pytest.mark.parametrize("train", [None, labelled()], ids=["without data", "with data"])
 def test_the_same_inputs_give_the_same_plan(model, train):
     budget = Budget(latency_ratio=0.6, ram_ratio=0.7)
-    first, second = (plan(model, "rpi4", train=train, budget=budget, options=FLOAT32) for _ in range(2))
+    first, second = (make_plan(model, "rpi4", train=train, budget=budget, options=FLOAT32) for _ in range(2))
     assert first == second
 
 
@@ -195,7 +195,7 @@ def test_every_frozen_layer_is_named_once_with_its_reasons():
     free = keras.layers.Conv2D(16, 1, name="free")(joined)
     pooled = keras.layers.GlobalAveragePooling2D()(free)
     heads = [keras.layers.Dense(3, activation="softmax", name=name)(pooled) for name in ("one", "two")]
-    report = plan(keras.Model(inputs, heads), "rpi4", budget=Budget(size_ratio=0.1), options=FLOAT32)
+    report = make_plan(keras.Model(inputs, heads), "rpi4", budget=Budget(size_ratio=0.1), options=FLOAT32)
     names = [row.layer for row in report.frozen]
     assert sorted(names) == ["one", "strange", "two"]
     reasons = {row.layer: row.reason for row in report.frozen}
@@ -207,14 +207,14 @@ def test_every_frozen_layer_is_named_once_with_its_reasons():
 def test_a_model_by_its_path_and_nothing_is_written(model, halved, tmp_path, monkeypatch):
     model.save(tmp_path / "m.keras")
     monkeypatch.chdir(tmp_path)
-    report = plan(tmp_path / "m.keras", "rpi4", budget=Budget(latency_ratio=0.5, size_ratio=0.5), options=FLOAT32)
+    report = make_plan(tmp_path / "m.keras", "rpi4", budget=Budget(latency_ratio=0.5, size_ratio=0.5), options=FLOAT32)
     assert report == halved
     assert [entry.name for entry in tmp_path.iterdir()] == ["m.keras"]
 
 
 def test_the_given_model_is_not_changed(model):
     before = [np.asarray(value).copy() for value in model.variables]
-    plan(model, "rpi4", train=labelled(), budget=Budget(latency_ratio=0.3))
+    make_plan(model, "rpi4", train=labelled(), budget=Budget(latency_ratio=0.3))
     for variable, value in zip(model.variables, before, strict=True):
         np.testing.assert_array_equal(np.asarray(variable), value)
     assert not model.compiled
@@ -232,7 +232,7 @@ def test_the_given_model_is_not_changed(model):
 )
 def test_bad_options_are_refused(model, change, message):
     with pytest.raises(InputError, match=message):
-        plan(model, "rpi4", options=replace(FLOAT32, **change))
+        make_plan(model, "rpi4", options=replace(FLOAT32, **change))
 
 
 @pytest.mark.parametrize(
@@ -247,4 +247,4 @@ def test_bad_options_are_refused(model, change, message):
 def test_bad_inputs_are_refused(model, arguments, message):
     given = {"model": model, "target": "rpi4", **arguments}
     with pytest.raises(InputError, match=message):
-        plan(given.pop("model"), given.pop("target"), **given)
+        make_plan(given.pop("model"), given.pop("target"), **given)
