@@ -9,6 +9,7 @@ from __future__ import annotations
 import lzma
 import math
 import struct
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -29,6 +30,7 @@ _DAMAGED = (
     OverflowError,
     RuntimeError,
     SyntaxError,
+    tokenize.TokenError,
     TypeError,
     ValueError,
     lzma.LZMAError,

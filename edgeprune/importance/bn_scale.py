@@ -13,11 +13,11 @@ import numpy as np
 
 from edgeprune.errors import InputError
 from edgeprune.importance import magnitude
-from edgeprune.importance.aggregate import sum_per_unit
+from edgeprune.importance.aggregate import per_unit
 from edgeprune.records.importance import UnitWeight
 
 
-def score(weights: Iterable[UnitWeight], n_units: int, **_: Any) -> np.ndarray:
+def score(weights: Iterable[UnitWeight], n_units: int, *, aggregate: str = "sum", **_: Any) -> np.ndarray:
     """(units,) float64: sum of |gamma|.
 
     Raises:
@@ -27,7 +27,7 @@ def score(weights: Iterable[UnitWeight], n_units: int, **_: Any) -> np.ndarray:
     scales = [weight for weight in weights if weight.role == "norm" and weight.variable.name == "gamma"]
     if not scales:
         raise InputError('the criterion "bn_scale" needs BatchNormalization layers with scale=True; choose "l1"')
-    totals = sum_per_unit(((np.abs(np.asarray(w.variable)), w.axis, w.units) for w in scales), n_units)
+    totals = per_unit(((np.abs(np.asarray(w.variable)), w.axis, w.units) for w in scales), n_units, aggregate)
     has_scale = np.zeros(n_units, dtype=bool)
     has_scale[np.concatenate([weight.units for weight in scales])] = True
-    return np.where(has_scale, totals, magnitude.score(weights, n_units))
+    return np.where(has_scale, totals, magnitude.score(weights, n_units, aggregate=aggregate))

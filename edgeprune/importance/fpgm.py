@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from edgeprune.importance.aggregate import sum_per_unit
+from edgeprune.importance.aggregate import per_unit
 from edgeprune.records.importance import UnitWeight
 
 
-def score(weights: Iterable[UnitWeight], n_units: int, **_: Any) -> np.ndarray:
+def score(weights: Iterable[UnitWeight], n_units: int, *, aggregate: str = "sum", **_: Any) -> np.ndarray:
     """(units,) float64: summed Euclidean distance of a channel's filter to all filters of its kernel.
 
     Memory: one (channels, channels) matrix per kernel.
@@ -25,4 +25,4 @@ def score(weights: Iterable[UnitWeight], n_units: int, **_: Any) -> np.ndarray:
         return np.asarray(cdist(filters, filters).sum(axis=1))
 
     kernels = (weight for weight in weights if weight.role == "kernel")
-    return sum_per_unit(((distances(w), 0, w.units) for w in kernels), n_units)
+    return per_unit(((distances(w), 0, w.units) for w in kernels), n_units, aggregate)

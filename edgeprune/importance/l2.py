@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from edgeprune.importance.aggregate import sum_per_unit
+from edgeprune.importance.aggregate import per_unit
 from edgeprune.records.importance import UnitWeight
 
 
-def score(weights: Iterable[UnitWeight], n_units: int, **_: Any) -> np.ndarray:
+def score(weights: Iterable[UnitWeight], n_units: int, *, aggregate: str = "sum", **_: Any) -> np.ndarray:
     """(units,) float64: square root of the summed squares."""
     kernels = (weight for weight in weights if weight.role == "kernel")
     squares = ((np.square(np.asarray(w.variable), dtype=np.float64), w.axis, w.units) for w in kernels)
-    return np.sqrt(sum_per_unit(squares, n_units))
+    return np.sqrt(per_unit(squares, n_units, aggregate))

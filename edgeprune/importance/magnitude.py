@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from edgeprune.importance.aggregate import sum_per_unit
+from edgeprune.importance.aggregate import per_unit
 from edgeprune.records.importance import UnitWeight
 
 
-def score(weights: Iterable[UnitWeight], n_units: int, **_: Any) -> np.ndarray:
+def score(weights: Iterable[UnitWeight], n_units: int, *, aggregate: str = "sum", **_: Any) -> np.ndarray:
     """(units,) float64: sum of absolute kernel weights."""
     kernels = (weight for weight in weights if weight.role == "kernel")
-    return sum_per_unit(((np.abs(np.asarray(w.variable)), w.axis, w.units) for w in kernels), n_units)
+    return per_unit(((np.abs(np.asarray(w.variable)), w.axis, w.units) for w in kernels), n_units, aggregate)

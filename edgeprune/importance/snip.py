@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeprune.importance.aggregate import sum_per_unit
+from edgeprune.importance.aggregate import per_unit
 from edgeprune.importance.gradients import trainable, weight_times_gradient
 from edgeprune.records.importance import UnitWeight
 
@@ -17,6 +17,7 @@ def score(
     weights: Iterable[UnitWeight],
     n_units: int,
     *,
+    aggregate: str = "sum",
     model: Any = None,
     loss: Callable[[Any, Any], Any] | None = None,
     batches: Iterable[tuple[Any, Any]] | None = None,
@@ -33,5 +34,5 @@ def score(
     for products in weight_times_gradient("snip", chosen, model, loss, batches, n_batches):
         summed = products if summed is None else [total + p for total, p in zip(summed, products, strict=True)]
     scored = ((np.abs(total), w.axis, w.units) for total, w in zip(summed or [], chosen, strict=True))
-    totals = sum_per_unit(scored, n_units)
+    totals = per_unit(scored, n_units, aggregate)
     return totals / max(totals.sum(), 1e-300)

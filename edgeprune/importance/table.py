@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
 from edgeprune.errors import InputError, nearest
+from edgeprune.importance.aggregate import AGGREGATES
 from edgeprune.records.importance import Criterion, UnitWeight
 
 CRITERIA = {
@@ -24,6 +25,14 @@ CRITERIA = {
     ),
     "random": Criterion("random", "edgeprune.importance.random", needs_data=False, comparable=True),
 }
+
+_SCALES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "none": lambda own: np.float64(1.0),
+    "mean": np.mean,
+    "sum": np.sum,
+    "max": np.max,
+}
+NORMALIZATIONS = ("auto", *_SCALES)
 
 
 def criterion(name: str) -> Criterion:
@@ -43,11 +52,34 @@ def score_units(name: str, weights: Iterable[UnitWeight], n_units: int, **option
     return np.asarray(module.score(list(weights), n_units, **options))
 
 
-def per_group(scores: np.ndarray, groups: tuple[np.ndarray, ...], comparable: bool) -> tuple[np.ndarray, ...]:
-    """The scores of each group's units; criteria whose scale differs between layers are divided by the group's mean."""
+def per_group(scores: np.ndarray, groups: tuple[np.ndarray, ...], normalize: str) -> tuple[np.ndarray, ...]:
+    """The scores of each group's units, divided by what `normalize` says: nothing, or the group's mean, sum or max."""
     found = []
     for units in groups:
         own = scores[units]
-        mean = own.mean() if len(own) else 0.0
-        found.append(own if comparable or mean <= 0 else own / mean)
+        scale = float(_SCALES[normalize](own)) if len(own) else 0.0
+        found.append(own / scale if scale > 0 else own)
     return tuple(found)
+
+
+def normalization(name: str, wanted: str) -> str:
+    """The normalization to use for a criterion: "auto" is the mean where its scale differs between layers, else none.
+
+    Raises:
+        InputError: an unknown normalization.
+    """
+    if wanted not in NORMALIZATIONS:
+        raise InputError(f'unknown normalization "{wanted}"; {nearest(wanted, NORMALIZATIONS)}')
+    if wanted == "auto":
+        return "none" if criterion(name).comparable else "mean"
+    return wanted
+
+
+def check_aggregate(aggregate: str) -> None:
+    """Refuse an unknown aggregation.
+
+    Raises:
+        InputError: names the nearest.
+    """
+    if aggregate not in AGGREGATES:
+        raise InputError(f'unknown aggregation "{aggregate}"; {nearest(aggregate, AGGREGATES)}')

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeprune.importance.aggregate import sum_per_unit
+from edgeprune.importance.aggregate import per_unit
 from edgeprune.importance.gradients import trainable, weight_times_gradient
 from edgeprune.records.importance import UnitWeight
 
@@ -18,6 +18,7 @@ def score(
     weights: Iterable[UnitWeight],
     n_units: int,
     *,
+    aggregate: str = "sum",
     model: Any = None,
     loss: Callable[[Any, Any], Any] | None = None,
     batches: Iterable[tuple[Any, Any]] | None = None,
@@ -32,6 +33,8 @@ def score(
     chosen = trainable(weights)
     totals, count = np.zeros(n_units), 0
     for products in weight_times_gradient("taylor", chosen, model, loss, batches, n_batches):
-        totals += sum_per_unit(((p, w.axis, w.units) for p, w in zip(products, chosen, strict=True)), n_units) ** 2
+        totals += (
+            per_unit(((p, w.axis, w.units) for p, w in zip(products, chosen, strict=True)), n_units, aggregate) ** 2
+        )
         count += 1
     return totals / max(count, 1)

@@ -13,7 +13,7 @@ from edgeprune.graph.network import to_network
 from edgeprune.graph.observe import observer
 from edgeprune.graph.surgery import remove_channels
 from edgeprune.graph.trace import OUTPUT_REASON, Trace, trace
-from edgeprune.importance.table import criterion, per_group, score_units
+from edgeprune.importance.table import check_aggregate, criterion, normalization, per_group, score_units
 from edgeprune.plan.select import units_to_remove
 from edgeprune.records.importance import UnitActivation, UnitWeight
 from edgeprune.records.network import Network
@@ -49,14 +49,23 @@ class Analysis:
                     found[number] = UnitActivation(traced.call.path, number, units)
         return list(found.values())
 
-    def scores(self, name: str, **options: Any) -> tuple[np.ndarray, ...]:
-        """Importance of the units of every group by the named criterion."""
+    def scores(
+        self, name: str, *, aggregate: str = "sum", normalize: str = "auto", **options: Any
+    ) -> tuple[np.ndarray, ...]:
+        """Importance of the units of every group by the named criterion.
+
+        aggregate: how the variables that make a unit are combined, see importance.aggregate. normalize: what the
+        scores of each group are divided by, see importance.table.
+        """
+        check_aggregate(aggregate)
+        divided_by = normalization(name, normalize)
         if criterion(name).reads_activations:
             activations = self.unit_activations()
             observe = observer(self.model, [activation.tensor for activation in activations])
             options = {**options, "activations": activations, "observe": observe}
-        everything = score_units(name, self.unit_weights(), len(self.groups.group_of_unit), **options)
-        return per_group(everything, self.groups.units, criterion(name).comparable)
+        n_units = len(self.groups.group_of_unit)
+        everything = score_units(name, self.unit_weights(), n_units, aggregate=aggregate, **options)
+        return per_group(everything, self.groups.units, divided_by)
 
     def shrink(self, scores: tuple[np.ndarray, ...], kept: np.ndarray) -> Any:
         """The smaller Keras model that keeps the most important units of every group. kept: (groups,)."""

@@ -21,6 +21,8 @@ def prune_channels(
     data: Any = None,
     loss: Any = None,
     multiple: int = 1,
+    aggregate: str = "sum",
+    normalize: str = "auto",
     batch_size: int = 32,
     seed: int = 0,
 ) -> Any:
@@ -37,6 +39,8 @@ def prune_channels(
         data: (x, y) arrays or a tf.data.Dataset; needed by the last four.
         loss: overrides the compiled loss for "taylor".
         multiple: kept counts are multiples of it (8 suits most runtimes); the default 1 keeps the ratio exact.
+        aggregate: how the layers that make one channel together are combined: sum, mean or max.
+        normalize: what the scores of a group are divided by: auto, none, mean, sum or max.
         seed: for "random" and for the order of the data.
 
     Raises:
@@ -62,7 +66,7 @@ def prune_channels(
         from edgeprune.task.options import TaskOptions
 
         options |= gradient_options(model, data, TaskOptions(loss=loss), batch_size, seed)
-    scores = analysis.scores(criterion, **options)
+    scores = analysis.scores(criterion, aggregate=aggregate, normalize=normalize, **options)
     return analysis.shrink(scores, uniform(analysis.network.full, float(ratio), int(multiple)))
 
 

@@ -15,12 +15,16 @@ STRATEGIES = ("auto", "structured")
 class Options:
     """Choices of a build that are not a model, data, target or budget.
 
+    aggregate: how the layers that make one channel together are combined: sum, mean or max. normalize: what the scores
+    of a group are divided by: auto, none, mean, sum or max.
     epochs: fine-tuning epochs of each round. rounds: of prune and fine-tune. calibration: samples for int8.
     """
 
     strategy: str = "auto"
     quantize: str = "auto"
     criterion: str = "taylor"
+    aggregate: str = "sum"
+    normalize: str = "auto"
     allocation: str = "auto"
     epochs: int = 6
     rounds: int = 3
@@ -36,7 +40,7 @@ def check_options(options: Options) -> None:
     Raises:
         InputError: names the option, what it was and what is allowed.
     """
-    from edgeprune.importance.table import criterion
+    from edgeprune.importance.table import check_aggregate, criterion, normalization
     from edgeprune.pipeline.allocation import check_allocation
 
     if SPARSE_STRATEGY.fullmatch(options.strategy):
@@ -47,6 +51,8 @@ def check_options(options: Options) -> None:
     if options.quantize not in modes:
         raise InputError(f'unknown quantize mode "{options.quantize}"; {nearest(options.quantize, modes)}')
     criterion(options.criterion)
+    check_aggregate(options.aggregate)
+    normalization(options.criterion, options.normalize)
     check_allocation(options.allocation)
     for name, least in (("epochs", 0), ("rounds", 1), ("batch_size", 1), ("calibration", 1), ("seed", 0)):
         value = getattr(options, name)

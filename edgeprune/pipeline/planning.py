@@ -97,7 +97,12 @@ def _plan(
     analysis = analyse(model)
     network, full = analysis.network, analysis.network.full
     mode = _mode(model, target, options, notes)
-    scores = analysis.scores(options.criterion, **_score_options(model, train, options, task, search_path))
+    scores = analysis.scores(
+        options.criterion,
+        aggregate=options.aggregate,
+        normalize=options.normalize,
+        **_score_options(model, train, options, task, search_path),
+    )
     with tempfile.TemporaryDirectory(prefix="edgeprune-") as folder:
         from edgeprune.atomic import write_bytes
         from edgeprune.pipeline.artifact import sizes_of

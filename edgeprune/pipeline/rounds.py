@@ -116,7 +116,7 @@ def group_scores(job: Job, analysis: Analysis, seed: int) -> tuple[np.ndarray, .
         batches, count = drawn_batches(job.data.train, job.options.batch_size, SCORING_SAMPLES, seed)
         loss = scalar_loss(analysis.model, job.task)
         options |= {"model": analysis.model, "loss": loss, "batches": batches, "n_batches": count}
-    return analysis.scores(name, **options)
+    return analysis.scores(name, aggregate=job.options.aggregate, normalize=job.options.normalize, **options)
 
 
 def refresh_statistics(job: Job, model: Any, samples: int) -> None:

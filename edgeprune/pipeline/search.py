@@ -59,7 +59,7 @@ def check_feasible(job: Job, analysis: Analysis, goal: Goal) -> None:
     Raises:
         BudgetError: names the smallest costs that pruning can reach and the limits that stop it.
     """
-    scores = per_group(_ones(analysis), analysis.groups.units, True)
+    scores = per_group(_ones(analysis), analysis.groups.units, "none")
     costs = plan_costs(analysis.network, job.target, goal.mode, goal.corrections)
     allocation = allocate("greedy", scores, costs, goal.limits, job.target.channel_multiple)
     if allocation.missed:
