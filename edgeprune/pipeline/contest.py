@@ -45,7 +45,7 @@ class Trials:
     def _metric(self, name: str, analysis: Analysis, scores: tuple[np.ndarray, ...]) -> float | None:
         job = self.job
         costs = plan_costs(analysis.network, job.target, self.mode, self.corrections)
-        measured = sensitivity(job, analysis, scores, job.options.seed) if name == SENSITIVITY else None
+        measured = sensitivity(job, analysis, scores) if name == SENSITIVITY else None
         found = allocate(name, scores, costs, self.limits, job.target.channel_multiple, measured)
         if found.missed:
             return None

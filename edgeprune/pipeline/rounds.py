@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def prune_round(
         analysis = analyse(model)
         scores = group_scores(job, analysis, seed)
         costs = plan_costs(analysis.network, job.target, mode, corrections)
-        measured = sensitivity(job, analysis, scores, seed) if allocation == "sensitivity" else None
+        measured = sensitivity(job, analysis, scores) if allocation == "sensitivity" else None
         kept = allocate(allocation, scores, costs, limits, job.target.channel_multiple, measured).kept
         smaller = analysis.shrink(scores, kept)
         refresh_statistics(job, smaller, _STATISTICS_SAMPLES)
@@ -125,11 +126,13 @@ def refresh_statistics(job: Job, model: Any, samples: int) -> None:
     reestimate_statistics(model, batches, count)
 
 
-def sensitivity(job: Job, analysis: Analysis, scores: tuple[np.ndarray, ...], seed: int) -> SensitivityMap:
+def sensitivity(job: Job, analysis: Analysis, scores: tuple[np.ndarray, ...]) -> SensitivityMap:
     """The sensitivity map of the model on about 1,024 validation samples, measured once per model and data."""
     batches = judging_batches(job)
     loss = mean_loss(analysis.model, job.task)
-    key = " ".join((model_digest(analysis.model), job.data.validation.fingerprint(), job.options.criterion, str(seed)))
+    ranking = hashlib.sha256(b"".join(own.tobytes() for own in scores)).hexdigest()
+    full = repr(loss(batches))  # stands for the loss function, whatever object it is
+    key = " ".join((model_digest(analysis.model), job.data.validation.fingerprint(), ranking, full))
     return sensitivity_map(analysis, scores, job.target.channel_multiple, lambda: loss(batches), key)
 
 
