@@ -7,6 +7,7 @@ so another target or budget measures nothing.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from edgeprune.atomic import write_json
+from edgeprune.errors import InputError
 from edgeprune.pipeline.analysis import Analysis
 from edgeprune.plan.select import units_to_remove
 from edgeprune.plan.sensitivity import SensitivityMap, probe_counts
@@ -36,12 +38,15 @@ def sensitivity_map(
     """
     counts = tuple(probe_counts(len(own), multiple, _POINTS) for own in scores)
     stored = _cache_folder() / f"{hashlib.sha256(f'{key} {multiple} {_POINTS}'.encode()).hexdigest()[:32]}.json"
-    if stored.exists():
+    wanted = [own.tolist() for own in counts]
+    # A cache that is damaged or can't be written is as good as none.
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         document = json.loads(stored.read_text(encoding="utf-8"))
-        if [own.tolist() for own in counts] == document["counts"]:
-            return SensitivityMap(counts, tuple(np.array(own) for own in document["harm"]))
+        if document["counts"] == wanted:
+            return SensitivityMap(counts, tuple(np.array(own, dtype=np.float64) for own in document["harm"]))
     harm = measure(analysis, scores, counts, evaluate)
-    write_json(stored, {"counts": [own.tolist() for own in counts], "harm": [own.tolist() for own in harm]})
+    with contextlib.suppress(OSError, InputError):
+        write_json(stored, {"counts": wanted, "harm": [own.tolist() for own in harm]})
     return SensitivityMap(counts, harm)
 
 
