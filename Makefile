@@ -10,8 +10,10 @@ BIN := $(CURDIR)/.venv/bin
 
 .PHONY: demo test test-zoo lint venv clean
 
+# A demo that was stopped goes on; one from before a change of the example or of edgeprune starts over (exit 2).
 demo: $(DIGITS)/work/model.keras
-	cd $(DIGITS) && $(BIN)/edgeprune build edgeprune.toml --target rpi4
+	cd $(DIGITS) && { $(BIN)/edgeprune build edgeprune.toml --target rpi4 || \
+		{ [ $$? -eq 2 ] && echo "demo: starting over" >&2 && $(BIN)/edgeprune build edgeprune.toml --target rpi4 --fresh; }; }
 
 # train.py writes the model last, so the data is there too.
 $(DIGITS)/work/model.keras: $(DIGITS)/train.py | venv
