@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from edgeprune.cli.answered import Answered, error_document
 from edgeprune.cli.interrupts import interrupts_insisted_on
 from edgeprune.cli.project import build_options, project_options, read_model, read_project, task_options
 from edgeprune.errors import BudgetError, InputError, Interrupted
@@ -62,7 +63,7 @@ def _build_all(project: Any, given: dict[str, Any], folder: Path, fresh: bool) -
     say(f"loading {project.model}")
     start_tensorflow()
     model = read_model(project)
-    failures: list[BudgetError] = []
+    failures: dict[str, BudgetError] = {}
     documents = {}
     for target, own in zip(project.targets, folders, strict=True):
         try:
@@ -70,12 +71,13 @@ def _build_all(project: Any, given: dict[str, Any], folder: Path, fresh: bool) -
         except BudgetError as error:
             if len(project.targets) == 1:
                 raise
-            say(f"edgeprune: {target.name}: {error}")
-            failures.append(error)
+            documents[target.name] = error_document(error)
+            failures[target.name] = error
+            say(f"{target.name}: {error}")
     if given["as_json"]:
         click.echo(json.dumps(documents if len(project.targets) > 1 else next(iter(documents.values())), indent=2))
     if failures:
-        raise failures[0]
+        raise Answered(BudgetError("; ".join(f"{name}: {error}" for name, error in failures.items())))
 
 
 def _build_one(

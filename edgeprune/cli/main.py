@@ -9,7 +9,8 @@ import sys
 
 import click
 
-from edgeprune.errors import EdgepruneError, Interrupted
+from edgeprune.cli.answered import Answered, error_document, one_line
+from edgeprune.errors import EdgepruneError, InputError, Interrupted
 
 # command name -> (module with the click command `command`, one-line help)
 COMMANDS = {
@@ -64,21 +65,20 @@ def main(arguments: list[str] | None = None) -> None:
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
     except click.ClickException as error:
-        _fail(error.format_message(), 2, arguments)
+        _fail(InputError(error.format_message()), arguments)
     except (KeyboardInterrupt, click.Abort):
-        _fail("interrupted", Interrupted.exit_code, arguments)
+        _fail(Interrupted("interrupted"), arguments)
     except EdgepruneError as error:
-        _fail(str(error), error.exit_code, arguments)
+        _fail(error, arguments)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
 
 
-def _fail(message: str, code: int, arguments: list[str]) -> None:
-    """Print one error line to stderr (and a JSON document to stdout under --json), then exit."""
-    line = " ".join(message.split())
-    print(f"edgeprune: {line}", file=sys.stderr)
-    if "--json" in arguments:
+def _fail(error: EdgepruneError, arguments: list[str]) -> None:
+    """Print one error line to stderr (and under --json a document to stdout, unless there is one), then exit."""
+    print(f"edgeprune: {one_line(str(error))}", file=sys.stderr)
+    if "--json" in arguments and not isinstance(error, Answered):
         with contextlib.suppress(BrokenPipeError):
-            print(json.dumps({"error": line, "exit_code": code}), flush=True)
-    sys.exit(code)
+            print(json.dumps(error_document(error)), flush=True)
+    sys.exit(error.exit_code)

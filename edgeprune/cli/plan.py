@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgeprune.cli.answered import Answered, error_document
 from edgeprune.cli.project import build_options, project_options, read_model, read_project, task_options
 from edgeprune.errors import BudgetError
+
+if TYPE_CHECKING:
+    from edgeprune.pipeline.planning import PlanReport
 
 
 @click.command("plan", context_settings={"help_option_names": ["-h", "--help"]})
@@ -35,15 +39,22 @@ def command(as_json: bool, **given: Any) -> None:
         )
         for target in project.targets
     ]
+    errors = {found.target: _missed(found) for found in plans if not found.met}
     if as_json:
-        documents = {found.target: found.to_json() for found in plans}
-        click.echo(json.dumps(documents if len(plans) > 1 else plans[0].to_json(), indent=2))
+        documents = {
+            found.target: found.to_json() | (error_document(errors[found.target]) if not found.met else {})
+            for found in plans
+        }
+        click.echo(json.dumps(documents if len(plans) > 1 else documents[plans[0].target], indent=2))
     else:
         _show(plans)
-    for found in plans:
-        if not found.met:
-            missed = "; ".join(f"{r.name} {r.result:.4g}, limit {r.limit:.4g}" for r in found.limits if not r.met)
-            raise BudgetError(f"{found.target}: no plan keeps the budget; the closest has {missed}")
+    if errors:
+        raise Answered(BudgetError("; ".join(map(str, errors.values()))))
+
+
+def _missed(found: PlanReport) -> BudgetError:
+    missed = "; ".join(f"{row.name} {row.result:.4g}, limit {row.limit:.4g}" for row in found.limits if not row.met)
+    return BudgetError(f"{found.target}: no plan keeps the budget; the closest has {missed}")
 
 
 def _show(plans: list[Any]) -> None:

@@ -67,7 +67,10 @@ def refused(workdir: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., 
             assert errors == captured.err.splitlines()[-1:], captured.err
             lines.append(errors[0].removeprefix("edgeprune: "))
             if extra:
-                assert json.loads(captured.out) == {"error": lines[-1], "exit_code": code}
+                document = json.loads(captured.out)
+                closest = document.pop("closest", None)
+                assert document == {"error": lines[-1], "exit_code": code}
+                assert (closest is not None) == (code == 3)
             else:
                 assert captured.out == ""
         assert lines[0] == lines[-1]
