@@ -10,7 +10,7 @@ import sys
 import click
 
 from edgeprune.cli.answered import Answered, error_document, one_line
-from edgeprune.errors import EdgepruneError, InputError, Interrupted
+from edgeprune.errors import EdgepruneError, InputError, Interrupted, nearest
 
 # command name -> (module with the click command `command`, one-line help)
 COMMANDS = {
@@ -21,6 +21,8 @@ COMMANDS = {
     "targets": ("edgeprune.cli.targets", "List, show and validate boards."),
     "init": ("edgeprune.cli.init", "Write a commented edgeprune.toml."),
 }
+# Commands of a later version: who has read of one is not sent to a command with a similar name.
+LATER = ("lint", "profile", "boards")
 
 
 class LazyGroup(click.Group):
@@ -40,8 +42,8 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
-            from edgeprune.errors import InputError, nearest
-
+            if args[0] in LATER:
+                raise InputError(f'"{args[0]}" is not available in this version')
             raise InputError(f'unknown command "{args[0]}"; {nearest(args[0], COMMANDS)}')
         return super().resolve_command(ctx, args)
 
