@@ -18,6 +18,7 @@ from edgeprune.config import (
     parse_config,
 )
 from edgeprune.errors import InputError
+from edgeprune.pipeline.options import Options
 from edgeprune.target import is_target_file, load_target
 
 # The keys that are commented out show their default, or an example where there is none.
@@ -47,10 +48,10 @@ target = {target}
 # seed = 0
 # validation_fraction = 0.2   # split off where the data has no validation part of its own
 
-# How much work to put in; without these keys edgeprune decides.
-# rounds = 3                  # of prune -> fine-tune
-# epochs = 5                  # of fine-tuning per round
-# batch_size = 32
+# How much work to put in.
+# rounds = {rounds:<18} # of prune -> fine-tune
+# epochs = {epochs:<18} # of fine-tuning per round
+# batch_size = {batch_size}
 
 # strategy = "auto"           # {strategies}
 # quantize = "auto"           # {quantize}
@@ -111,6 +112,9 @@ def project_text(model: str | None, data: str | None, targets: tuple[str, ...], 
         quantize=_choices(QUANTIZE_CHOICES),
         criteria=_choices(CRITERIA),
         allocations=_choices(ALLOCATIONS),
+        rounds=Options.rounds,
+        epochs=Options.epochs,
+        batch_size=Options.batch_size,
     )
 
 

@@ -14,6 +14,7 @@ from edgeprune.cli.init import project_text
 from edgeprune.cli.main import main
 from edgeprune.config import ProjectConfig, load_config, parse_config
 from edgeprune.errors import InputError
+from edgeprune.pipeline.options import Options
 from edgeprune.target import Budget
 
 pytestmark = pytest.mark.unit
@@ -61,8 +62,9 @@ def test_every_key_stands_in_the_file_and_loads_when_uncommented(folder: Path, c
     assert None not in vars(config.training).values()
     # Keys with a default show it.
     plain = ProjectConfig(source=config.source, folder=folder)
-    for key in ("seed", "validation_fraction", "strategy", "quantize"):
-        assert getattr(config, key) == getattr(plain, key)
+    assert config.validation_fraction == plain.validation_fraction
+    for key in ("rounds", "epochs", "batch_size", "strategy", "quantize", "criterion", "allocation", "seed"):
+        assert getattr(config, key) == getattr(Options, key), key
 
 
 def test_options_are_written(folder: Path, capsys: Capture) -> None:
