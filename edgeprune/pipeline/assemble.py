@@ -8,22 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from edgeprune.atomic import replacing, write_json, write_text
-from edgeprune.cost.counts import total_macs, total_params
 from edgeprune.errors import ValidationError
 from edgeprune.graph.surgery import copy_compiled_state
 from edgeprune.model_file import save_model
 from edgeprune.pipeline.analysis import Analysis, analyse
 from edgeprune.pipeline.costs import plan_costs
-from edgeprune.pipeline.job import Job, model_digest, versions
+from edgeprune.pipeline.job import Job, model_digest, training_text, versions
 from edgeprune.pipeline.rounds import load_stage
-from edgeprune.pipeline.rows import layer_rows, layers_of
+from edgeprune.pipeline.rows import cost_rows, layer_rows, layers_of, model_record
 from edgeprune.pipeline.search import Found, Goal
 from edgeprune.records.bench import BenchResult
 from edgeprune.records.network import Network
 from edgeprune.records.report import (
     AllocationTrial,
     BuildReport,
-    Latency,
     LimitRow,
     Metric,
     ModelRecord,
@@ -66,7 +64,7 @@ def assemble(
         baseline=before,
         result=after,
         budget=asdict(job.budget),
-        limits=_limits(goal, before, after, found.export["lost"]),
+        limits=_limits(goal, baseline, found.export),
         layers=layer_rows(
             layers_of(dense, plan_costs(dense, job.target, "none"), dense.full),
             layers_of(small, plan_costs(small, job.target, goal.mode), small.full),
@@ -85,32 +83,17 @@ def assemble(
 
 
 def _record(job: Job, network: Network, facts: dict[str, Any], mode: str) -> ModelRecord:
-    target, metric = job.target, job.task.metric
-    return ModelRecord(
-        metric=Metric(metric.name, facts["metric"], metric.higher_is_better),
-        size_bytes=facts["size_bytes"],
-        macs=total_macs(network, network.full),
-        params=total_params(network, network.full),
-        peak_ram_bytes=facts["ram_bytes"],
-        latency_ms=Latency(facts["latency_ms"], "predicted", target.title, target.threads),
-        quantize=mode,
-    )
+    metric = job.task.metric
+    value = Metric(metric.name, facts["metric"], metric.higher_is_better)
+    return model_record(network, network.full, facts, job.target, mode, value)
 
 
-def _limits(goal: Goal, before: ModelRecord, after: ModelRecord, lost: float) -> tuple[LimitRow, ...]:
-    values = {
-        "latency_ms": ("latency_ms", 1.0, before.latency_ms.value, after.latency_ms.value),
-        "size_bytes": ("size_kb", 1e-3, before.size_bytes, after.size_bytes),
-        "ram_bytes": ("ram_kb", 1e-3, before.peak_ram_bytes, after.peak_ram_bytes),
-    }
-    rows = []
-    for key, limit in goal.limits.items():
-        name, scale, old, new = values[key]
-        rows.append(LimitRow(name, limit * scale, old * scale, new * scale, new <= limit))
-    if goal.max_drop is not None:
-        # one count of tolerance in the last digit of a float32 metric
-        rows.append(LimitRow("accuracy_drop", goal.max_drop, 0.0, lost, lost <= goal.max_drop + 1e-7))
-    return tuple(rows)
+def _limits(goal: Goal, before: dict[str, Any], after: dict[str, Any]) -> tuple[LimitRow, ...]:
+    rows = cost_rows(goal.limits, before, after)
+    if goal.max_drop is None:
+        return rows
+    # one count of tolerance in the last digit of a float32 metric
+    return (*rows, LimitRow("accuracy_drop", goal.max_drop, 0.0, after["lost"], after["lost"] <= goal.max_drop + 1e-7))
 
 
 def _round_row(number: int, row: dict[str, Any]) -> RoundRow:
@@ -150,7 +133,11 @@ def _allocation_trials(job: Job, found: Found) -> tuple[AllocationTrial, ...]:
 def _notes(job: Job, goal: Goal, found: Found) -> tuple[str, ...]:
     notes = [f"Data: {job.data.description}.", *job.task.notes]
     if not found.rounds:
-        notes.append(f"Nothing was pruned: {goal.mode} alone keeps the budget.")
+        dense = "the dense model" if goal.mode == "none" else f"the dense model in {goal.mode}"
+        notes.append(f"Nothing was pruned: {dense} keeps the limits of latency, size and RAM.")
+    notes.append(
+        "The validation data also chose the quantization, the allocation and the epoch; expect a bit less on new data."
+    )
     notes.append(
         f"Latency on {job.target.title} is predicted, not measured: {job.target.cost_source}. "
         "The local benchmark ran on this host, one thread, which is another machine."
@@ -175,13 +162,14 @@ def _write(job: Job, report: BuildReport, model: Any, found: Found) -> None:
         folder / "manifest.json",
         {
             "sha256": {name: _sha256(folder / name) for name in names},
-            "weights_sha256": model_digest(model),
+            "model_digest": model_digest(model),
             "seed": job.options.seed,
             "versions": report.versions,
             "inputs": {
                 "data": job.data.description,
                 "data_sha256": [job.data.train.fingerprint(), job.data.validation.fingerprint()],
-                "model_sha256": model_digest(job.model),
+                "model_digest": model_digest(job.model),
+                "training": training_text(job.training),
                 "options": asdict(job.options),
                 "budget": asdict(job.budget),
                 "target": job.target.name,

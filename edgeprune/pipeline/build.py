@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgeprune.errors import BudgetError, InputError
 from edgeprune.pipeline.job import Job
-from edgeprune.pipeline.options import Options, check_options
-from edgeprune.pipeline.prepare import prepare, start_tensorflow
+from edgeprune.pipeline.options import Options
+from edgeprune.pipeline.prepare import check_arguments, check_type, prepare, start_tensorflow
 from edgeprune.pipeline.stages import only_one_build
 from edgeprune.quiet import tensorflow_warnings_muted
 from edgeprune.records.report import BuildReport, LimitRow
-from edgeprune.target import Budget, Target, load_target
+from edgeprune.target import Budget, Target
 
 
 @dataclass(frozen=True)
@@ -74,11 +75,8 @@ def build(
         ValidationError: the TFLite model does not agree with the Keras model or would fail on the target.
     """
     options = Options() if options is None else options
-    check_options(options)
-    target = load_target(str(target)) if isinstance(target, (str, Path)) else target
-    _check_type("target", target, Target, "an edgeprune Target, or the name or TOML path of one")
-    _check_type("budget", budget, (Budget, type(None)), "an edgeprune.Budget or None")
-    _check_type("output", output, (str, Path), "the path of a folder")
+    target = check_arguments("build", target, budget, options)
+    check_type("build", "output", output, (str, Path), "the path of a folder")
     folder = Path(output)
     start_tensorflow()
     if isinstance(model, (str, Path)):
@@ -87,7 +85,7 @@ def build(
         model = load_model(model, allow_lambda=allow_lambda)
     import keras
 
-    _check_type("model", model, keras.Model, "a keras.Model, or the path of a .keras or .h5 file")
+    check_type("build", "model", model, keras.Model, "a keras.Model, or the path of a .keras or .h5 file")
     from edgeprune.task.options import TaskOptions
 
     with only_one_build(folder), tensorflow_warnings_muted():
@@ -111,18 +109,14 @@ def build(
     return BuildResult(report, folder)
 
 
-def _check_type(name: str, value: Any, allowed: type | tuple[type, ...], words: str) -> None:
-    if not isinstance(value, allowed):
-        raise InputError(f"build: {name} must be {words}; received {type(value).__name__}")
-
-
 def unmet(report: BuildReport, folder: Path) -> BudgetError:
     """The error for a budget that the best model misses."""
     missed = [row for row in report.limits if not row.met]
     text = "; ".join(_miss(row, report) for row in missed)
+    # Without rounds nothing was trained: the given quantization alone misses the limit.
+    advice = "allow more, give more --epochs or --rounds" if report.rounds else "allow more, try --quantize auto"
     return BudgetError(
-        f"the budget is not met: {text}. The closest model is in {folder}; allow more, give more --epochs or --rounds, "
-        "or start from another model",
+        f"the budget is not met: {text}. The last model is in {folder}; {advice}, or start from another model",
         {row.name: row.result for row in report.limits},
     )
 
@@ -155,7 +149,13 @@ def run(job: Job) -> BuildReport:
 
     def baseline_stage(folder: Path) -> dict[str, Any]:
         sizes = write_tflite(job, job.model, "none", folder / "dense.tflite")
-        return {"metric": tflite_metric(job, folder / "dense.tflite"), **vars(sizes)}
+        metric = tflite_metric(job, folder / "dense.tflite")
+        if not math.isfinite(metric):
+            raise InputError(
+                f"the {job.task.metric.name} of the given model on the validation data is {metric}; check its weights, "
+                "its loss and the labels"
+            )
+        return {"metric": metric, **vars(sizes)}
 
     baseline = job.stages.run("baseline", baseline_stage)
     precision = job.stages.run("precision", lambda folder: choose_precision(job, network, baseline["metric"], folder))

@@ -3,6 +3,7 @@ validated without training. Half of the way, so that none has collapsed yet; unt
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -39,7 +40,10 @@ class Trials:
     limits: Limits
 
     def channels(self, name: str, scores: tuple[np.ndarray, ...]) -> dict[str, Any]:
-        """One candidate: its name, the metric after its cut (None when it misses the limits), the blocks it drops."""
+        """One candidate: its name, the metric after its cut, the blocks it drops.
+
+        The metric is None when the cut misses the limits or leaves a model that answers no numbers.
+        """
         return {"allocation": name, "metric": self._metric(name, self.analysis, scores), "dropped": []}
 
     def _metric(self, name: str, analysis: Analysis, scores: tuple[np.ndarray, ...]) -> float | None:
@@ -51,7 +55,8 @@ class Trials:
             return None
         smaller = analysis.shrink(scores, found.kept)
         refresh_statistics(job, smaller, _TRIAL_SAMPLES)
-        return keras_metric(job, smaller)
+        metric = keras_metric(job, smaller)
+        return metric if math.isfinite(metric) else None
 
     def depth(self) -> dict[str, Any]:
         """Drop the blocks that harm least per millisecond, then channels by knapsack; the best number of blocks."""

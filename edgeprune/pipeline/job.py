@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from edgeprune.export.modes import ModelFacts
 from edgeprune.pipeline.options import Options
 from edgeprune.pipeline.stages import Stages
 from edgeprune.target import Budget, Target
+from edgeprune.task.options import TaskOptions
 from edgeprune.task.resolve import Task
 
 
@@ -39,6 +40,7 @@ class Job:
     facts: ModelFacts
     allow_lambda: bool = False
     default_budget: bool = False
+    training: TaskOptions = field(default_factory=TaskOptions)
 
     def validation_batches(self) -> Iterator[tuple[list[np.ndarray], Any]]:
         """Validation batches with one array per model input, in order."""
@@ -60,13 +62,14 @@ def batch_count(split: Split, batch_size: int) -> int | None:
 
 
 def identity(
-    model: Any, data: LoadedData, task: Task, target: Target, budget: Budget, options: Options
+    model: Any, data: LoadedData, task: Task, training: TaskOptions, target: Target, budget: Budget, options: Options
 ) -> dict[str, Any]:
     """What the result of a build depends on; a rerun with the same identity continues."""
     parts = {
         "model": model_digest(model),
         "data": [data.train.fingerprint(), data.validation.fingerprint()],
-        "metric": task.metric.name,
+        "metric": [task.metric.name, task.metric.higher_is_better],
+        "training": training_text(training),
         "target": asdict(target),
         "budget": asdict(budget),
         "options": asdict(options),
@@ -74,6 +77,21 @@ def identity(
     }
     as_stored: dict[str, Any] = json.loads(json.dumps(parts))
     return as_stored
+
+
+def training_text(training: TaskOptions) -> dict[str, str]:
+    """The user's training settings as text: values as they are, Keras objects by their config, functions by name."""
+
+    def text(value: Any) -> str:
+        if hasattr(value, "get_config"):
+            return f"{type(value).__name__} {json.dumps(value.get_config(), sort_keys=True, default=str)}"
+        if isinstance(value, (list, tuple)):
+            return str([text(item) for item in value])
+        if isinstance(value, dict):
+            return str({key: text(item) for key, item in value.items()})
+        return str(getattr(value, "__qualname__", value))
+
+    return {name: text(value) for name, value in vars(training).items() if value is not None}
 
 
 def model_digest(model: Any) -> str:

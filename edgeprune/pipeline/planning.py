@@ -7,13 +7,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from edgeprune.errors import InputError
-from edgeprune.pipeline.options import Options, check_options
-from edgeprune.pipeline.prepare import start_tensorflow, with_defaults
+from edgeprune.pipeline.options import Options
+from edgeprune.pipeline.prepare import check_arguments, check_type, start_tensorflow, with_defaults
+from edgeprune.records.network import Network
 from edgeprune.records.report import FrozenRow, LayerRow, LimitRow, ModelRecord
-from edgeprune.target import QUANTIZE_MODES, Budget, Target, load_target
+from edgeprune.target import Budget, Target
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class PlanReport:
 
 def make_plan(
     model: Any,
-    target: Target | str,
+    target: Target | str | Path,
     *,
     train: Any = None,
     budget: Budget | None = None,
@@ -60,7 +59,7 @@ def make_plan(
         InputError: something given can't be used.
     """
     options = Options() if options is None else options
-    target = load_target(target) if isinstance(target, str) else target
+    target = check_arguments("make_plan", target, budget, options)
     start_tensorflow()
     if isinstance(model, (str, Path)):
         from edgeprune.model_file import load_model
@@ -70,7 +69,9 @@ def make_plan(
     if train is None and options.criterion == "taylor":
         options = replace(options, criterion="l1")
         notes.append('Without data channels are ranked by "l1"; a build ranks them by "taylor".')
-    check_options(options)
+    import keras
+
+    check_type("make_plan", "model", model, keras.Model, "a keras.Model, or the path of a .keras or .h5 file")
     return _plan(model, target, train, with_defaults(budget, target), options, task, search_path, notes)
 
 
@@ -90,13 +91,13 @@ def _plan(
     from edgeprune.pipeline.allocation import ALLOCATIONS, allocate
     from edgeprune.pipeline.analysis import analyse
     from edgeprune.pipeline.costs import corrections_from, plan_costs
-    from edgeprune.pipeline.rows import layer_rows, layers_of
+    from edgeprune.pipeline.rows import cost_rows, layer_rows, layers_of, model_record
     from edgeprune.plan.limits import resolve
 
     keras.utils.set_random_seed(options.seed)
     analysis = analyse(model)
     network, full = analysis.network, analysis.network.full
-    mode = _mode(model, target, options, notes)
+    mode = _mode(model, network, target, options, notes)
     scores = analysis.scores(
         options.criterion,
         aggregate=options.aggregate,
@@ -121,9 +122,10 @@ def _plan(
     name = options.allocation
     if name not in ALLOCATIONS:  # the others validate the model, which a plan does not
         name = "knapsack"
+        notes.append(f'Channels are allocated by "{name}"; a build decides "{options.allocation}" by validation.')
     allocation = allocate(name, scores, after, limits, target.channel_multiple)
-    baseline = _record(network, full, baseline_costs, target, "none")
-    planned = _record(network, allocation.kept, allocation.costs, target, mode)
+    baseline = model_record(network, full, baseline_costs, target, "none")
+    planned = model_record(network, allocation.kept, allocation.costs, target, mode)
     if budget.max_accuracy_drop is not None:
         notes.append(f"Whether the accuracy drop stays within {budget.max_accuracy_drop:g} only a build can tell.")
     return PlanReport(
@@ -132,30 +134,31 @@ def _plan(
         baseline=baseline,
         planned=planned,
         budget=asdict(budget),
-        limits=_limits(limits, baseline_costs, allocation.costs),
+        limits=cost_rows(limits, baseline_costs, allocation.costs),
         layers=layer_rows(layers_of(network, before, full), layers_of(network, after, allocation.kept)),
         frozen=analysis.frozen(),
         notes=tuple(notes),
     )
 
 
-def _mode(model: Any, target: Target, options: Options, notes: list[str]) -> str:
+def _mode(model: Any, network: Network, target: Target, options: Options, notes: list[str]) -> str:
     """The mode a build would try first."""
     from edgeprune.export.modes import allowed_modes
     from edgeprune.export.serving import model_facts
+    from edgeprune.pipeline.precision import fastest_first
 
+    # Without data int8 is planned for all the same: a build has data.
     verdicts = {verdict.mode: verdict for verdict in allowed_modes(target, model_facts(model))}
     if options.quantize != "auto":
         if not verdicts[options.quantize].allowed:
             raise InputError(f"--quantize {options.quantize} can't be used: {verdicts[options.quantize].reason}")
         return options.quantize
-    allowed = [mode for mode in QUANTIZE_MODES if verdicts[mode].allowed]
+    allowed = [mode for mode in fastest_first(network, target) if verdicts[mode].allowed]
     if not allowed:
         raise InputError(f"no quantization mode can be used: {verdicts['none'].reason}")
-    mode = max(allowed, key=lambda mode: target.cost[mode].conv_gmacs)
-    if mode != "none":
-        notes.append(f"Costs are those of {mode}; a build takes it only if the accuracy allows.")
-    return mode
+    if allowed[0] != "none":
+        notes.append(f"Costs are those of {allowed[0]}; a build takes it only if the accuracy allows.")
+    return allowed[0]
 
 
 def _score_options(model: Any, train: Any, options: Options, task: Any, search_path: Path | None) -> dict[str, Any]:
@@ -166,27 +169,3 @@ def _score_options(model: Any, train: Any, options: Options, task: Any, search_p
     if criterion(options.criterion).needs_data:
         chosen |= gradient_options(model, train, task, options.batch_size, options.seed, search_path)
     return chosen
-
-
-def _record(network: Any, kept: np.ndarray, costs: dict[str, float], target: Target, mode: str) -> ModelRecord:
-    from edgeprune.cost.counts import total_macs, total_params
-    from edgeprune.records.report import Latency
-
-    return ModelRecord(
-        metric=None,
-        size_bytes=int(costs["size_bytes"]),
-        macs=total_macs(network, kept),
-        params=total_params(network, kept),
-        peak_ram_bytes=int(costs["ram_bytes"]),
-        latency_ms=Latency(costs["latency_ms"], "predicted", target.title, target.threads),
-        quantize=mode,
-    )
-
-
-def _limits(limits: Any, before: dict[str, float], after: dict[str, float]) -> tuple[LimitRow, ...]:
-    names = {"latency_ms": ("latency_ms", 1.0), "size_bytes": ("size_kb", 1e-3), "ram_bytes": ("ram_kb", 1e-3)}
-    rows = []
-    for key, limit in limits.items():
-        name, scale = names[key]
-        rows.append(LimitRow(name, limit * scale, before[key] * scale, after[key] * scale, after[key] <= limit))
-    return tuple(rows)

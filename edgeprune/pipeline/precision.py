@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
-from edgeprune.errors import InputError
+from edgeprune.errors import InputError, ValidationError
 from edgeprune.export.modes import allowed_modes
 from edgeprune.pipeline.artifact import tflite_metric, write_tflite
 from edgeprune.pipeline.costs import plan_costs
 from edgeprune.pipeline.job import Job
 from edgeprune.progress import say
 from edgeprune.records.network import Network
-from edgeprune.target import QUANTIZE_MODES
+from edgeprune.target import QUANTIZE_MODES, Target
 from edgeprune.task.drop import drop
 
 # What quantization alone may cost where the budget names no accuracy.
@@ -31,11 +32,8 @@ def choose_precision(job: Job, network: Network, baseline_metric: float, folder:
     wanted = job.options.quantize
     if wanted != "auto" and not verdicts[wanted].allowed:
         raise InputError(f"--quantize {wanted} can't be used for {job.target.name}: {verdicts[wanted].reason}")
-    latency = {
-        mode: float(plan_costs(network, job.target, mode).model.latency_ms(network.full)) for mode in QUANTIZE_MODES
-    }
-    order = sorted(QUANTIZE_MODES, key=lambda mode: (latency[mode], -QUANTIZE_MODES.index(mode)))
-    order = order if wanted == "auto" else [wanted]
+    latency = latencies(network, job.target)
+    order = fastest_first(network, job.target) if wanted == "auto" else [wanted]
     allowed = job.budget.max_accuracy_drop
     allowed = (_DEFAULT_DROP if allowed is None else allowed) / 2
 
@@ -51,8 +49,17 @@ def choose_precision(job: Job, network: Network, baseline_metric: float, folder:
             continue
         path = folder / f"dense.{mode}.tflite"
         say(f"trying {mode}: predicted {latency[mode]:.3g} ms on {job.target.title}")
-        sizes = write_tflite(job, job.model, mode, path)
+        try:
+            sizes = write_tflite(job, job.model, mode, path)
+        except ValidationError as error:  # a known trap of the target's runtime: another mode may do
+            if wanted != "auto":
+                raise
+            trials.append(_trial(mode, None, None, str(error)))
+            continue
         metric = tflite_metric(job, path)
+        if not math.isfinite(metric):
+            trials.append(_trial(mode, None, sizes.size_bytes, f"answers {metric} on the validation data"))
+            continue
         lost = drop(baseline_metric, metric, job.task.metric.higher_is_better)
         trial = _trial(mode, metric, sizes.size_bytes, "") | {"lost": lost, "ram_bytes": sizes.ram_bytes}
         trials.append(trial)
@@ -77,6 +84,17 @@ def choose_precision(job: Job, network: Network, baseline_metric: float, folder:
         "ram_bytes": chosen["ram_bytes"],
         "trials": trials,
     }
+
+
+def latencies(network: Network, target: Target) -> dict[str, float]:
+    """Predicted milliseconds of the dense model in every mode."""
+    return {mode: float(plan_costs(network, target, mode).model.latency_ms(network.full)) for mode in QUANTIZE_MODES}
+
+
+def fastest_first(network: Network, target: Target) -> list[str]:
+    """The modes in the order in which a build tries them; of equals the one that stores fewer bytes first."""
+    found = latencies(network, target)
+    return sorted(QUANTIZE_MODES, key=lambda mode: (found[mode], -QUANTIZE_MODES.index(mode)))
 
 
 def _trial(mode: str, metric: float | None, size_bytes: int | None, reason: str) -> dict[str, Any]:

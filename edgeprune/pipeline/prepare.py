@@ -10,7 +10,7 @@ from edgeprune.errors import InputError
 from edgeprune.pipeline.job import Job, identity
 from edgeprune.pipeline.options import Options, check_options
 from edgeprune.pipeline.stages import Stages
-from edgeprune.target import Budget, Target, check_budget
+from edgeprune.target import Budget, Target, check_budget, load_target
 
 _COST_LIMITS = ("latency_ms", "size_kb", "ram_kb", "latency_ratio", "size_ratio", "ram_ratio")
 
@@ -28,6 +28,31 @@ def with_defaults(budget: Budget | None, target: Target) -> Budget:
 def _limits_costs(budget: Budget | None) -> bool:
     """Whether the user set any limit besides the accuracy."""
     return budget is not None and any(getattr(budget, name, None) is not None for name in _COST_LIMITS)
+
+
+def check_arguments(function: str, target: Any, budget: Any, options: Any) -> Target:
+    """Check what needs no TensorFlow; returns the target, loaded where a name or path was given.
+
+    Raises:
+        InputError: names the argument, what it was and what is allowed.
+    """
+    check_type(function, "options", options, Options, "an edgeprune.Options")
+    check_type(function, "budget", budget, (Budget, type(None)), "an edgeprune.Budget or None")
+    check_options(options)
+    target = load_target(str(target)) if isinstance(target, (str, Path)) else target
+    check_type(function, "target", target, Target, "an edgeprune Target, or the name or TOML path of one")
+    assert isinstance(target, Target)
+    return target
+
+
+def check_type(function: str, name: str, value: Any, allowed: type | tuple[type, ...], words: str) -> None:
+    """Refuse an argument of another type.
+
+    Raises:
+        InputError: names the function, the argument and what is allowed.
+    """
+    if not isinstance(value, allowed):
+        raise InputError(f"{function}: {name} must be {words}; received {type(value).__name__}")
 
 
 def start_tensorflow() -> None:
@@ -89,7 +114,7 @@ def prepare(
     )
     labels = loaded.train.label_sample(1024, options.seed)
     task = resolve_task(model, labels, signature, task_options)
-    stages = Stages(folder, identity(model, loaded, task, target, budget, options), fresh)
+    stages = Stages(folder, identity(model, loaded, task, task_options, target, budget, options), fresh)
     facts = model_facts(model)
     return Job(
         model,
@@ -104,4 +129,5 @@ def prepare(
         facts,
         allow_lambda=allow_lambda,
         default_budget=default_budget,
+        training=task_options,
     )

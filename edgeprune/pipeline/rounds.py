@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from edgeprune.cost.counts import total_macs, total_params
 from edgeprune.cost.model import Corrections
 from edgeprune.data.split import Batch
+from edgeprune.errors import ValidationError
 from edgeprune.importance.table import criterion
 from edgeprune.model_file import load_model, save_model
 from edgeprune.pipeline.allocation import allocate
@@ -90,16 +92,22 @@ def train_and_record(
         title=title,
     )
     save_model(model, folder / "model.keras")
-    (folder / "training.npz").unlink(missing_ok=True)
     network = analyse(model).network
     costs = plan_costs(network, job.target, mode, corrections).exact(network.full)
-    better = max if job.task.metric.higher_is_better else min
+    finite = [value for value in done.metrics if math.isfinite(value)]
+    if not finite:
+        raise ValidationError(
+            f"{title}: {job.task.metric.name} is {done.metrics[-1]} after the cut and after training; give a larger "
+            "budget, more --rounds or a lower learning_rate"
+        )
+    better, worse = (max, min) if job.task.metric.higher_is_better else (min, max)
     row = {
         "macs": total_macs(network, network.full),
         "params": total_params(network, network.full),
         "costs": costs,
-        "metric_after_surgery": done.metrics[0],
-        "metric_after_training": better(done.metrics),
+        # a cut that leaves no number at all counts as the worst that was seen
+        "metric_after_surgery": done.metrics[0] if math.isfinite(done.metrics[0]) else worse(finite),
+        "metric_after_training": better(finite),
         "epochs": done.epochs_done,
     }
     say(

@@ -1,4 +1,4 @@
-"""Per-layer rows of a report: what a plan or a build changed."""
+"""The rows of a report that plans and builds share: limits, models, layers."""
 
 from __future__ import annotations
 
@@ -7,10 +7,44 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgeprune.cost.counts import ExtentTable
+from edgeprune.cost.counts import ExtentTable, total_macs, total_params
 from edgeprune.pipeline.costs import PlanCosts
+from edgeprune.plan.limits import Limits
 from edgeprune.records.network import Network
-from edgeprune.records.report import LayerRow
+from edgeprune.records.report import Latency, LayerRow, LimitRow, Metric, ModelRecord
+from edgeprune.target import Target
+
+# cost name -> (limit name in reports, factor to its unit)
+REPORTED = {"latency_ms": ("latency_ms", 1.0), "size_bytes": ("size_kb", 1e-3), "ram_bytes": ("ram_kb", 1e-3)}
+
+
+def cost_rows(limits: Limits, before: Mapping[str, float], after: Mapping[str, float]) -> tuple[LimitRow, ...]:
+    """One row per cost limit that is set; costs by the names of `Limits`."""
+    rows = []
+    for cost, limit in limits.items():
+        name, factor = REPORTED[cost]
+        rows.append(LimitRow(name, limit * factor, before[cost] * factor, after[cost] * factor, after[cost] <= limit))
+    return tuple(rows)
+
+
+def model_record(
+    network: Network,
+    kept: np.ndarray,
+    costs: Mapping[str, float],
+    target: Target,
+    mode: str,
+    metric: Metric | None = None,
+) -> ModelRecord:
+    """A network under a plan as a report shows it; the latency is predicted. kept: (groups,)."""
+    return ModelRecord(
+        metric=metric,
+        size_bytes=int(costs["size_bytes"]),
+        macs=total_macs(network, kept),
+        params=total_params(network, kept),
+        peak_ram_bytes=int(costs["ram_bytes"]),
+        latency_ms=Latency(costs["latency_ms"], "predicted", target.title, target.threads),
+        quantize=mode,
+    )
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from edgeprune.pipeline.rounds import (
     prune_round,
     train_and_record,
 )
+from edgeprune.pipeline.rows import cost_rows
 from edgeprune.plan.limits import Limits, between
 from edgeprune.task.drop import drop
 from edgeprune.validate.parity import check_parity
@@ -45,7 +46,7 @@ class Goal:
 
 @dataclass(frozen=True)
 class Found:
-    """The best candidate: its stage, exported file and what was measured of it."""
+    """The last candidate: its stage, exported file and what was measured of it."""
 
     stage: str
     export: dict[str, Any]
@@ -80,13 +81,9 @@ def _whose(job: Job) -> str:
 
 def closest_text(costs: dict[str, float], limits: Limits) -> str:
     """The limits that are missed, with the closest values reached."""
-    units = {"latency_ms": (1.0, "ms latency"), "size_bytes": (1000.0, "kB file size"), "ram_bytes": (1000.0, "kB RAM")}
-    parts = []
-    for name, limit in limits.items():
-        if costs[name] > limit:
-            scale, unit = units[name]
-            parts.append(f"closest {costs[name] / scale:.4g} {unit}, limit {limit / scale:.4g}")
-    return "; ".join(parts)
+    words = {"latency_ms": "ms latency", "size_kb": "kB file size", "ram_kb": "kB RAM"}
+    missed = [row for row in cost_rows(limits, costs, costs) if not row.met]
+    return "; ".join(f"closest {row.result:.4g} {words[row.name]}, limit {row.limit:.4g}" for row in missed)
 
 
 def search(job: Job, analysis: Analysis, goal: Goal) -> Found:
@@ -156,6 +153,8 @@ def _round(
         return prune_round(job, model, limits, allocation, goal.mode, goal.corrections, title, seed, folder)
 
     rounds.append(job.stages.run(name, work))
+    # kept until the stage is recorded: a run killed just before must not train again
+    job.stages.path(name, "training.npz").unlink(missing_ok=True)
     return name, load_stage(job, job.stages.path(name, "model.keras"))
 
 
@@ -165,10 +164,12 @@ def _more_training(job: Job, model: Any, goal: Goal, number: int, rounds: list[d
 
     def work(folder: Path) -> dict[str, Any]:
         # Training as before has not been enough.
-        epochs = _PATIENT * max(job.options.epochs, 1)
+        epochs = _PATIENT * job.options.epochs
         return train_and_record(job, model, goal.mode, goal.corrections, title, seed, folder, epochs)
 
     rounds.append(job.stages.run(name, work))
+    # kept until the stage is recorded: a run killed just before must not train again
+    job.stages.path(name, "training.npz").unlink(missing_ok=True)
     return name, load_stage(job, job.stages.path(name, "model.keras"))
 
 

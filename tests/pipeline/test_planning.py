@@ -240,7 +240,10 @@ def test_bad_options_are_refused(model, change, message):
     [
         ({"target": "rpi44"}, 'unknown target "rpi44"; did you mean "rpi4"'),
         ({"model": "nowhere.keras"}, r"nowhere\.keras"),
-        ({"model": object()}, "expected a Keras 3 model, received object"),
+        (
+            {"model": object()},
+            "make_plan: model must be a keras.Model, or the path of a .keras or .h5 file; received object",
+        ),
         ({"budget": Budget(size_ratio=2.0)}, "size_ratio"),
     ],
 )

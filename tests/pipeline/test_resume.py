@@ -131,7 +131,7 @@ def check_whole(folder: Path) -> None:
 def models(folder: Path) -> tuple[str, str]:
     """Digests of the TFLite file and of the Keras model's weights."""
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    return manifest["sha256"]["model.tflite"], manifest["weights_sha256"]
+    return manifest["sha256"]["model.tflite"], manifest["model_digest"]
 
 
 @pytest.fixture(scope="module")
