@@ -77,12 +77,23 @@ class Analysis:
         reasons: dict[tuple[str, str], list[str]] = {}
         for freeze in self.trace.context.freezes:
             reasons.setdefault((freeze.layer, freeze.kind), []).append(freeze.reason)
+        kinds = {traced.call.path: traced.call.kind for traced in self.trace.calls}
+        sizes: dict[str, int] = {}
+        for units, layers in zip(self.groups.units, self.groups.layers, strict=True):
+            for layer in layers:
+                sizes[layer] = max(sizes.get(layer, 0), len(units))
+        for layer, largest in sizes.items():
+            if largest == 1:
+                reasons.setdefault((layer, kinds.get(layer, "")), []).append(ONE_UNIT)
         return tuple(FrozenRow(layer, kind, _reason(found)) for (layer, kind), found in reasons.items())
+
+
+ONE_UNIT = "its channels are coupled so closely that none can go without all of their kind"
 
 
 def _reason(found: list[str]) -> str:
     """That a layer is the model's output explains enough."""
-    return OUTPUT_REASON if OUTPUT_REASON in found else "; ".join(found)
+    return OUTPUT_REASON if OUTPUT_REASON in found else "; ".join(dict.fromkeys(found))
 
 
 def analyse(model: Any) -> Analysis:
