@@ -27,7 +27,7 @@ def probe_counts(units: int, multiple: int, points: int) -> np.ndarray:
     """(levels,) int64, descending: all units and about `points` smaller multiples, spread evenly down to the smallest.
 
     >>> probe_counts(64, 8, 3).tolist()
-    [64, 48, 32, 8]
+    [64, 48, 24, 8]
     """
     smallest = min(multiple, units)
     wanted = np.linspace(units, smallest, points + 1)
