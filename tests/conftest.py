@@ -1,9 +1,10 @@
-"""What every test tier shares: one marker per test, quiet TensorFlow, one seed."""
+"""What every test tier shares: one marker per test, quiet TensorFlow, one seed, no shared cache."""
 
 from __future__ import annotations
 
 import random
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         found = sorted(TIERS & {mark.name for mark in item.iter_markers()})
         if len(found) != 1:
             raise pytest.UsageError(f"{item.nodeid} needs one tier marker, has {found}; allowed: {sorted(TIERS)}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_wider_fixtures(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Fixtures of a module or session don't write to the user's cache either; subprocesses inherit the variable."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder of the test's own: no test finds what another measured."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    return folder
 
 
 @pytest.fixture(autouse=True)

@@ -85,10 +85,12 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextlib.contextmanager
 def running(project: Path, output: str) -> Iterator[subprocess.Popen[str]]:
-    """A build in a process of its own; whatever a failed test leaves running is ended."""
+    """A build in a process of its own; whatever a failed test leaves running is ended. Each output has a cache of its
+    own: what one build measured must not repair another."""
     command = [sys.executable, "-c", RUNNER, *ARGUMENTS.split(), output]
+    environment = {**os.environ, "XDG_CACHE_HOME": str(project / f"cache-{output}")}
     with subprocess.Popen(
-        command, cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        command, cwd=project, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as process:
         try:
             yield process
