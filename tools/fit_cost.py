@@ -2,13 +2,14 @@
 
     python tools/fit_cost.py [BOARD ...] [--check]
 
-The model of an operation is `op_us + macs / rate + bytes moved / copy rate` (edgeprune.target.CostRates). Per board
-and precision ONE number is fitted, a scale on all compute rates, in log space. The rest is a prior: the relative rates
-of conv : depthwise : dense, the time to start an operation, and the copy rate, which is twice the board's memcpy
-bandwidth because copying one byte moves two. With one or two published rows per fit this is a first fit: the residuals
-say how well the rows agree with the model, nothing was held out to validate it.
+What is fitted is what edgeprune predicts: `edgeprune.cost.model.CostModel` of MobileNet (V1) and MobileNetV2 (V2) at
+224x224, each traced once. Per board and precision ONE number is fitted, a scale on all compute rates, in log space.
+The rest is a prior: the relative rates of conv : depthwise : dense, the time to start an operation, and the copy rate,
+which is twice the board's memcpy bandwidth because copying one byte moves two. With one or two published rows per fit
+this is a first fit: the residuals say how well the rows agree with the model, nothing was held out to validate it.
 
-`--check` compares with the numbers in targets/ instead of printing, and exits 1 where they differ.
+`--check` compares the numbers and the residual comments with targets/ instead of printing TOML, and exits 1 where they
+differ.
 """
 
 from __future__ import annotations
@@ -17,12 +18,16 @@ import argparse
 import math
 import sys
 from dataclasses import dataclass, replace
-from typing import Any
+from pathlib import Path
 
 from scipy.optimize import minimize_scalar
 
+from edgeprune.cost.model import CostModel
 from edgeprune.quiet import silence
-from edgeprune.target import CostRates, load_target
+from edgeprune.records.network import Network
+from edgeprune.target import QUANTIZE_MODES, CostRates, load_target
+
+TARGETS = Path(__file__).resolve().parents[1] / "targets"
 
 # Relative compute rates. Depthwise kernels do few MACs per value loaded; dense layers at batch 1 use a weight once.
 # The dotprod instruction speeds up int8 matrix products about twice but not depthwise kernels.
@@ -33,30 +38,21 @@ DEPTHWISE, DEPTHWISE_INT8_DOTPROD, DENSE = 0.3, 0.15, 0.5
 # of float's instructions on an emulated Cortex-A72.
 DYNAMIC_CONV, DYNAMIC_DENSE = 0.6, 1 / 0.75
 
-# precision -> bytes per activation value, bytes per weight
-BYTES = {"none": (4, 4), "int8": (1, 1)}
+# The precisions that rows are published for; the other modes follow from them.
+FITTED = ("none", "int8")
 
 Rows = dict[str, dict[str, float]]  # precision -> model and setup -> milliseconds
 
 
 @dataclass(frozen=True)
-class Work:
-    """One operation. `kind` is conv, depthwise, dense or move; `values` are its inputs plus outputs."""
-
-    kind: str
-    macs: int
-    values: int
-    weights: int
-
-
-@dataclass(frozen=True)
 class Board:
-    """What is known of one board. `memcpy_mb_s` and `op_us` are not fitted."""
+    """What is known of one board. `memcpy_mb_s` and `op_us` are not fitted; `origin` is what its rows are called."""
 
     memcpy_mb_s: int
     op_us: float
     rows: Rows
     dotprod: bool = False
+    origin: str = "published"
 
 
 @dataclass(frozen=True)
@@ -93,6 +89,7 @@ BOARDS: dict[str, Board | Scaled] = {
         1.5,
         rows({"V1": 77 / PI5_FLOAT, "V2": 46 / PI5_FLOAT}, {"V1": 24 / PI5_INT8, "V2": 17 / PI5_INT8}),
         dotprod=True,
+        origin="the scaled rows",
     ),
     # TFLite documentation, Android 10, four threads. Bandwidth assumed as on the Pi 5, whose core is the same.
     "pixel4": Board(5650, 1.5, rows({"V1": 14.0}, {"V1": 5.0}), dotprod=True),
@@ -101,38 +98,21 @@ BOARDS: dict[str, Board | Scaled] = {
     # XNNPACK README, both big cores of a Pixel and of a Pixel 3a. Bandwidth and int8 assumed as on the Pi 4.
     "android-arm64": Board(2500, 3.0, rows({"V1 Pixel": 43, "V2 Pixel": 26, "V1 Pixel 3a": 46, "V2 Pixel 3a": 28})),
     # Measured once: ai-edge-litert 2.3.0, shared x86-64 virtual machine with AVX-512, one thread, fastest of 80 runs.
-    "host": Board(22000, 0.5, rows({"V1": 4.70, "V2": 3.03}, {"V1": 1.70, "V2": 1.43})),
+    "host": Board(22000, 0.5, rows({"V1": 4.70, "V2": 3.03}, {"V1": 1.70, "V2": 1.43}), origin="measured"),
 }
 
 
-def count_work() -> dict[str, list[Work]]:
-    """The operations of MobileNet (V1) and MobileNetV2 (V2) at 224x224 as a TFLite runtime executes them."""
+def trace_networks() -> dict[str, Network]:
+    """MobileNet (V1) and MobileNetV2 (V2) at 224x224 with random weights, as edgeprune sees them."""
     silence()
     import keras
 
+    from edgeprune.pipeline.analysis import analyse
+
     return {
-        "V1": operations(keras.applications.MobileNet(weights=None)),
-        "V2": operations(keras.applications.MobileNetV2(weights=None)),
+        "V1": analyse(keras.applications.MobileNet(input_shape=(224, 224, 3), weights=None)).network,
+        "V2": analyse(keras.applications.MobileNetV2(input_shape=(224, 224, 3), weights=None)).network,
     }
-
-
-def operations(model: Any) -> list[Work]:
-    """BatchNorm, activations and padding are fused into their convolution; adds and pooling only move bytes."""
-    work = []
-    for layer in model.layers:
-        inputs = layer.input if isinstance(layer.input, list) else [layer.input]
-        values = sum(math.prod(tensor.shape[1:]) for tensor in [*inputs, layer.output])
-        name = type(layer).__name__
-        if name in ("Conv2D", "DepthwiseConv2D"):
-            weights = math.prod(layer.kernel.shape)
-            macs = math.prod(layer.output.shape[1:3]) * weights
-            work.append(Work("conv" if name == "Conv2D" else "depthwise", macs, values, weights))
-        elif name == "Dense":
-            weights = math.prod(layer.kernel.shape)
-            work.append(Work("dense", weights, values, weights))
-        elif name in ("Add", "GlobalAveragePooling2D"):
-            work.append(Work("move", 0, values, 0))
-    return work
 
 
 def rates_at(scale: float, board: Board | Scaled, depthwise: float) -> CostRates:
@@ -145,34 +125,36 @@ def rates_at(scale: float, board: Board | Scaled, depthwise: float) -> CostRates
     )
 
 
-def predict_ms(work: list[Work], rates: CostRates, precision: str) -> float:
-    """Milliseconds for one inference."""
-    value_bytes, weight_bytes = BYTES[precision]
-    gmacs = {"conv": rates.conv_gmacs, "depthwise": rates.depthwise_gmacs, "dense": rates.dense_gmacs, "move": math.inf}
-    microseconds = 0.0
-    for operation in work:
-        moved = operation.values * value_bytes + operation.weights * weight_bytes
-        microseconds += rates.op_us + operation.macs / gmacs[operation.kind] / 1e3 + moved / rates.copy_gb_s / 1e3
-    return microseconds / 1e3
+def predict_ms(network: Network, rates: CostRates, precision: str, channel_multiple: int) -> float:
+    """Milliseconds that edgeprune predicts for one inference of the unpruned network."""
+    return float(CostModel(network, rates, precision, channel_multiple).latency_ms(network.full))
 
 
-def fit(board: Board, precision: str, work: dict[str, list[Work]]) -> tuple[CostRates, dict[str, float]]:
-    """The rates whose predictions are nearest to the rows in log space, and predicted / published - 1 per row."""
+def fit(name: str, board: Board, precision: str, networks: dict[str, Network]) -> tuple[CostRates, dict[str, float]]:
+    """The rates whose predictions are nearest to the rows in log space, and predicted / published - 1 per row.
+
+    The residuals are those of the rounded rates, which are the ones that ship.
+    """
     depthwise = DEPTHWISE_INT8_DOTPROD if board.dotprod and precision == "int8" else DEPTHWISE
     published = board.rows[precision]
+    channel_multiple = load_target(name).channel_multiple
 
-    def log_ratios(log_scale: float) -> dict[str, float]:
-        rates = rates_at(math.exp(log_scale), board, depthwise)
-        return {row: math.log(predict_ms(work[row[:2]], rates, precision) / ms) for row, ms in published.items()}
+    def ratios(rates: CostRates) -> dict[str, float]:
+        # a row is named by its network, V1 or V2, and what it ran on
+        return {
+            row: predict_ms(networks[row[:2]], rates, precision, channel_multiple) / ms for row, ms in published.items()
+        }
 
     found = minimize_scalar(
-        lambda log_scale: sum(ratio**2 for ratio in log_ratios(log_scale).values()),
+        lambda log_scale: sum(
+            math.log(ratio) ** 2 for ratio in ratios(rates_at(math.exp(log_scale), board, depthwise)).values()
+        ),
         bounds=(math.log(0.1), math.log(10_000)),
         method="bounded",
         options={"xatol": 1e-9},
     )
-    residuals = {row: math.exp(ratio) - 1 for row, ratio in log_ratios(found.x).items()}
-    return rates_at(math.exp(found.x), board, depthwise), residuals
+    rates = rates_at(math.exp(found.x), board, depthwise)
+    return rates, {row: ratio - 1 for row, ratio in ratios(rounded(rates)).items()}
 
 
 def times(rates: CostRates, conv: float, depthwise: float, dense: float) -> CostRates:
@@ -184,29 +166,30 @@ def times(rates: CostRates, conv: float, depthwise: float, dense: float) -> Cost
     )
 
 
-def fit_board(name: str, work: dict[str, list[Work]]) -> tuple[dict[str, CostRates], list[str]]:
+def fit_board(name: str, networks: dict[str, Network]) -> tuple[dict[str, CostRates], list[str]]:
     """The rates of every quantization mode of a board, and one line per residual or assumption."""
     board = BOARDS[name]
     notes = []
     fitted: dict[str, CostRates] = {}
     if isinstance(board, Scaled):
-        base, _ = fit_board(board.base, work)
-        for precision in BYTES:
+        base, _ = fit_board(board.base, networks)
+        for precision in FITTED:
             scaled = times(base[precision], *[board.factor] * 3)
             fitted[precision] = replace(scaled, copy_gb_s=2 * board.memcpy_mb_s / 1000, op_us=board.op_us)
-        notes.append(f"no published row: compute rates of {board.base} times {board.factor:.2f}")
+        notes.append(f"No published row: compute rates of {board.base} times {board.factor:.2f}.")
     else:
         for precision in board.rows:
-            fitted[precision], residuals = fit(board, precision, work)
+            fitted[precision], residuals = fit(name, board, precision, networks)
             listed = ", ".join(
-                f"{row} {board.rows[precision][row]:.3g} ms {value:+.1%}" for row, value in residuals.items()
+                f"{row} {board.rows[precision][row]:.3g} ms {round(value, 3) + 0.0:+.1%}"  # + 0.0: never -0.0%
+                for row, value in residuals.items()
             )
-            notes.append(f"{precision}: {listed}")
+            notes.append(f"Predicted against {board.origin}, {precision}: {listed}.")
         if "int8" not in fitted:
-            like, _ = fit_board("rpi4", work)
+            like, _ = fit_board("rpi4", networks)
             factor = like["int8"].conv_gmacs / like["none"].conv_gmacs
             fitted["int8"] = times(fitted["none"], *[factor] * 3)
-            notes.append(f"int8: no published row, float's rates times {factor:.2f} as on rpi4")
+            notes.append(f"int8: no published row, float's rates times {factor:.2f} as on rpi4.")
     # float16 weights are expanded to float32 when the model is loaded.
     fitted["float16"] = fitted["none"]
     fitted["dynamic"] = times(fitted["none"], DYNAMIC_CONV, DYNAMIC_CONV, DYNAMIC_DENSE)
@@ -225,19 +208,20 @@ def main() -> int:
     unknown = [name for name in arguments.boards if name not in BOARDS]
     if unknown:
         parser.error(f"unknown board {unknown[0]}; allowed: {', '.join(BOARDS)}")
-    work = count_work()
+    networks = trace_networks()
     different = []
     for name in arguments.boards or BOARDS:
-        fitted, notes = fit_board(name, work)
+        fitted, notes = fit_board(name, networks)
         print(f"# {name}")
         for note in notes:
-            print(f"#   {note}")
+            print(f"# {note}")
         if arguments.check:
-            same = dict(load_target(name).cost) == fitted
-            print(f"#   targets/{name}.toml {'holds these rates' if same else 'DIFFERS'}")
+            lines = (TARGETS / f"{name}.toml").read_text(encoding="utf-8").splitlines()
+            same = dict(load_target(name).cost) == fitted and all(f"# {note}" in lines for note in notes)
+            print(f"# targets/{name}.toml {'holds these rates and residuals' if same else 'DIFFERS'}")
             different += [] if same else [name]
             continue
-        for mode in ("none", "float16", "dynamic", "int8"):
+        for mode in QUANTIZE_MODES:
             print(f"[cost.{mode}]")
             print("\n".join(f"{key} = {value}" for key, value in vars(fitted[mode]).items()))
         print()
