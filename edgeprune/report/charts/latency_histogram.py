@@ -13,7 +13,7 @@ from edgeprune.report.charts.svg import anchor, element, percent, picture
 
 _BINS = 60
 # Rare stalls of the system would squeeze everything else into one bin.
-_DRAWN_SHARE = 0.99
+_DRAWN_SHARE = 0.95
 
 
 @dataclass(frozen=True)
