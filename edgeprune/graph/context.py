@@ -192,7 +192,11 @@ def on_axis(ids: np.ndarray, rank: int, axis: int) -> np.ndarray:
 
 
 def elements(shape: tuple[int | None, ...], without: tuple[int, ...] = ()) -> int:
-    """Product of the known lengths of a shape for batch 1, leaving out the axes in `without`."""
+    """Product of the known lengths of a shape for batch 1, leaving out the axes in `without`.
+
+    The batch is axis 0, or the open axis where a transpose has moved it.
+    """
     rank = len(shape)
-    skip = {axis % rank for axis in without} | {0}
+    batch = shape.index(None) if shape and shape[0] is not None and None in shape else 0
+    skip = {axis % rank for axis in without} | {batch}
     return int(np.prod([shape[d] or 1 for d in range(rank) if d not in skip], dtype=np.int64))

@@ -9,13 +9,24 @@ import numpy as np
 from edgeprune.graph.context import Call, Context, NoRuleError, Traced, Work, along, on_axis
 from edgeprune.graph.rules.layout import axis_set, laid, long_axis, output_rank, positive
 from edgeprune.graph.rules.rule import Config, KeptLengths, Rule, single
+from edgeprune.graph.rules.slicing import indexes_first_axis
 
 
 def _permuted(call: Call, order: list[int]) -> Traced:
-    """Output axis d is input axis order[d]."""
-    if order[0] != 0:
+    """Output axis d is input axis order[d].
+
+    The batch may leave its place only where every reader at once indexes the axis that took it, as in
+    q, k, v = transpose(qkv, (2, 0, 3, 1, 4)): all other rules take axis 0 for the batch.
+    """
+    if order[0] != 0 and not _only_indexed(call):
         raise NoRuleError("moves the batch axis")
     return single(call.inputs[0].transpose(order), Work("copy"))
+
+
+def _only_indexed(call: Call) -> bool:
+    """Whether all that reads the output is x[i] along its first axis. Keras is asked: a look ahead knows no readers."""
+    readers = call.operation._outbound_nodes
+    return bool(readers) and all(indexes_first_axis(node) for node in readers)
 
 
 def trace_transpose(call: Call, context: Context) -> Traced:

@@ -36,7 +36,7 @@ def trace_get_item(call: Call, context: Context) -> Traced:
     if not all(entry is None or isinstance(entry, slice) or _is_index(entry) for entry in entries):
         raise NoRuleError("indexing with something else than numbers and slices")
     taken = [entry for entry in entries if entry is not None]
-    if taken[0] != WHOLE or entries[0] is None:
+    if entries[0] is None or (taken[0] != WHOLE and not (_is_index(taken[0]) and _batch_moved(call))):
         raise NoRuleError("slices the batch")
     axis = long_axis(ids)
     if axis is not None and taken[axis] != WHOLE:
@@ -57,6 +57,21 @@ def trace_get_item(call: Call, context: Context) -> Traced:
             moved.append(0 if _is_index(entry) else WHOLE)
         position += 1
     return single(np.asarray(ids[tuple(moved)]), Work("copy"))
+
+
+def indexes_first_axis(node: Any) -> bool:
+    """Whether a Keras node is x[i] or x[i, ...] with a number i, the rest taken whole or sliced."""
+    if type(node.operation).__name__ != "GetItem":
+        return False
+    arguments = (*node.arguments.args, *node.arguments.kwargs.values())
+    tensor, key = arguments[:2]
+    return _is_index(_entries(key, len(tensor.shape))[0])
+
+
+def _batch_moved(call: Call) -> bool:
+    """Whether axis 0 of the input is not the batch: only transpose lets that through, and only for x[i]."""
+    shape = call.shapes[0]
+    return shape[0] is not None and None in shape[1:] and call.inputs[0].shape[0] == 1
 
 
 def _unite_steps(channels: np.ndarray, taken: slice, context: Context) -> None:
