@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +13,7 @@ from edgeprune.data.split import Batch
 from edgeprune.data.stratify import sample_indices
 
 
-class IndexedSplit:
+class IndexedSplit(ABC):
     """Batches, orders and draws on top of three methods that a subclass gives."""
 
     def __init__(self, signature: Signature, size: int) -> None:
@@ -24,17 +25,17 @@ class IndexedSplit:
         """Number of samples."""
         return self._size
 
+    @abstractmethod
     def take_inputs(self, positions: np.ndarray) -> tuple[np.ndarray, ...]:
         """Per model input the samples at `positions`, in the model's input type."""
-        raise NotImplementedError
 
+    @abstractmethod
     def take_labels(self, positions: np.ndarray) -> tuple[np.ndarray, ...]:
         """Per model output the labels at `positions`, conformed (see labels.conform)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def classes(self) -> np.ndarray | None:
         """(size,) class numbers to balance draws by; None where samples have no single class."""
-        raise NotImplementedError
 
     def take(self, positions: np.ndarray) -> Batch:
         """The samples at `positions` as one batch."""
