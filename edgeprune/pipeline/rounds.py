@@ -15,7 +15,7 @@ from edgeprune.data.split import Batch
 from edgeprune.errors import ValidationError
 from edgeprune.importance.table import criterion
 from edgeprune.model_file import load_model, save_model
-from edgeprune.pipeline.allocation import allocate
+from edgeprune.pipeline.allocation import SENSITIVITY, allocate
 from edgeprune.pipeline.analysis import Analysis, analyse
 from edgeprune.pipeline.artifact import keras_metric
 from edgeprune.pipeline.channels import SCORING_SAMPLES
@@ -62,7 +62,7 @@ def prune_round(
         analysis = analyse(model)
         scores = group_scores(job, analysis, seed)
         costs = plan_costs(analysis.network, job.target, mode, corrections)
-        measured = sensitivity(job, analysis, scores) if allocation == "sensitivity" else None
+        measured = sensitivity(job, analysis, scores) if allocation == SENSITIVITY else None
         kept = allocate(allocation, scores, costs, limits, job.target.channel_multiple, measured).kept
         smaller = analysis.shrink(scores, kept)
         refresh_statistics(job, smaller, _STATISTICS_SAMPLES)

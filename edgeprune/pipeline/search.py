@@ -6,13 +6,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from edgeprune.cost.model import Corrections
 from edgeprune.errors import BudgetError
 from edgeprune.graph.blocks import drop_blocks, find_blocks
-from edgeprune.importance.table import per_group
 from edgeprune.model_file import save_model
 from edgeprune.pipeline.allocation import DEPTH, allocate
-from edgeprune.pipeline.analysis import Analysis
+from edgeprune.pipeline.analysis import Analysis, analyse
 from edgeprune.pipeline.artifact import Sizes, tflite_metric, write_tflite
 from edgeprune.pipeline.contest import Trials, chosen
 from edgeprune.pipeline.costs import plan_costs
@@ -60,7 +61,7 @@ def check_feasible(job: Job, analysis: Analysis, goal: Goal) -> None:
     Raises:
         BudgetError: names the smallest costs that pruning can reach and the limits that stop it.
     """
-    scores = per_group(_ones(analysis), analysis.groups.units, "none")
+    scores = tuple(np.ones(len(units)) for units in analysis.groups.units)
     costs = plan_costs(analysis.network, job.target, goal.mode, goal.corrections)
     allocation = allocate("greedy", scores, costs, goal.limits, job.target.channel_multiple)
     if allocation.missed:
@@ -175,7 +176,6 @@ def _more_training(job: Job, model: Any, goal: Goal, number: int, rounds: list[d
 
 def _export(job: Job, model: Any, goal: Goal, number: int) -> dict[str, Any]:
     """Convert and judge the model of a round; everything the budget asks of the file."""
-    from edgeprune.pipeline.analysis import analyse
 
     def work(folder: Path) -> dict[str, Any]:
         path = folder / "model.tflite"
@@ -193,9 +193,3 @@ def _export(job: Job, model: Any, goal: Goal, number: int) -> dict[str, Any]:
         }
 
     return {"stage": f"export-{number}", **job.stages.run(f"export-{number}", work)}
-
-
-def _ones(analysis: Analysis) -> Any:
-    import numpy as np
-
-    return np.ones(len(analysis.groups.group_of_unit))
