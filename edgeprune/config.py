@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from edgeprune.target import QUANTIZE_MODES, Budget, budget_from, is_target_file
-from edgeprune.toml_table import Table, is_integer, read_text, shown
+from edgeprune.toml_table import Table, is_integer, is_number, read_text, shown
 
 DEFAULT_NAME = "edgeprune.toml"
 STRATEGIES = ("auto", "structured")
@@ -30,7 +30,8 @@ class TrainingConfig:
     """The [training] table: how to fine-tune and judge. None: taken from the compiled model, else from the data.
 
     `loss`, `optimizer` and `metric` are Keras names; `metric_higher_is_better` settles it for metrics
-    whose direction the name doesn't tell.
+    whose direction the name doesn't tell. `distillation_weight` (0 to 1; 0 is off) and `distillation_temperature`
+    (above 0) say how far fine-tuning follows the dense model instead of the labels.
     """
 
     loss: str | None = None
@@ -38,6 +39,8 @@ class TrainingConfig:
     learning_rate: float | None = None
     metric: str | None = None
     metric_higher_is_better: bool | None = None
+    distillation_weight: float | None = None
+    distillation_temperature: float | None = None
 
 
 @dataclass(frozen=True)
@@ -213,4 +216,13 @@ def _training(top: Table) -> TrainingConfig:
         learning_rate=optional("learning_rate", table.number),
         metric=optional("metric", table.text),
         metric_higher_is_better=optional("metric_higher_is_better", table.flag),
+        distillation_weight=optional("distillation_weight", lambda key: _from_0_to_1(table, key)),
+        distillation_temperature=optional("distillation_temperature", table.number),
     )
+
+
+def _from_0_to_1(table: Table, key: str) -> float:
+    value = table.values[key]
+    if not is_number(value) or not 0 <= value <= 1:
+        raise table.wrong(key, "a number from 0 to 1")
+    return float(value)

@@ -46,6 +46,8 @@ optimizer = "sgd"
 learning_rate = 0.001
 metric = "mae"
 metric_higher_is_better = false
+distillation_weight = 0
+distillation_temperature = 2
 """
 SOURCE = Path("/project/edgeprune.toml")
 
@@ -77,7 +79,7 @@ def test_reads_every_key() -> None:
         device="local",
         validation_fraction=0.1,
         budget=Budget(12.0, 500.5, 2000.0, 0.01, 0.5, 0.4, 1.0),
-        training=TrainingConfig("mse", "sgd", 0.001, "mae", False),
+        training=TrainingConfig("mse", "sgd", 0.001, "mae", False, 0.0, 2.0),
     )
 
 
@@ -206,6 +208,16 @@ def test_what_names_a_function(data: str, function: bool) -> None:
             "better = false",
             'better = "no"',
             'line 31: training.metric_higher_is_better must be true or false, received "no"',
+        ),
+        (
+            "distillation_weight = 0",
+            "distillation_weight = 1.5",
+            "line 32: training.distillation_weight must be a number from 0 to 1, received 1.5",
+        ),
+        (
+            "distillation_temperature = 2",
+            "distillation_temperature = 0",
+            "line 33: training.distillation_temperature must be a number above 0, received 0",
         ),
         ("[training]", "[training", "not valid TOML: "),
     ],

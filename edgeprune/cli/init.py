@@ -76,6 +76,10 @@ target = {target}
 # learning_rate = 0.0003
 # metric = "accuracy"
 # metric_higher_is_better = true
+
+# Fine-tuning may also follow the dense model's outputs: 0 = the labels alone, 1 = the dense model alone.
+# distillation_weight = {distillation_weight}
+# distillation_temperature = {distillation_temperature}
 """
 
 
@@ -115,6 +119,8 @@ def project_text(model: str | None, data: str | None, targets: tuple[str, ...], 
         rounds=Options.rounds,
         epochs=Options.epochs,
         batch_size=Options.batch_size,
+        distillation_weight=Options.distillation_weight,
+        distillation_temperature=Options.distillation_temperature,
     )
 
 

@@ -15,6 +15,8 @@ from edgeprune.errors import InputError
 from edgeprune.target import Budget, Target, load_target
 
 _LIMITS = ("latency_ms", "size_kb", "ram_kb", "max_accuracy_drop")
+# keys of [training] that are options of the build, not of the task
+_DISTILLATION = ("distillation_weight", "distillation_temperature")
 
 
 def project_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -104,6 +106,7 @@ def build_options(given: dict[str, Any], config: ProjectConfig) -> Any:
 
     names = ("strategy", "quantize", "criterion", "allocation", "epochs", "rounds", "batch_size", "seed")
     values = {name: _first(given.get(name), getattr(config, name)) for name in names}
+    values |= {name: getattr(config.training, name) for name in _DISTILLATION}
     return Options(**{name: value for name, value in values.items() if value is not None})
 
 
@@ -111,7 +114,7 @@ def task_options(config: ProjectConfig) -> Any:
     """The [training] table for the task."""
     from edgeprune.task.options import TaskOptions
 
-    return TaskOptions(**vars(config.training))
+    return TaskOptions(**{name: value for name, value in vars(config.training).items() if name not in _DISTILLATION})
 
 
 def _config(project: str | None) -> ProjectConfig:

@@ -18,6 +18,8 @@ class Options:
     aggregate: how the layers that make one channel together are combined: sum, mean or max. normalize: what the scores
     of a group are divided by: auto, none, mean, sum or max.
     epochs: fine-tuning epochs of each round. rounds: of prune and fine-tune. calibration: samples for int8.
+    distillation_weight: how far fine-tuning follows the dense model instead of the labels, 0 (not at all) to 1.
+    distillation_temperature: how much its outputs are softened for that, above 0.
     """
 
     strategy: str = "auto"
@@ -32,6 +34,8 @@ class Options:
     calibration: int = 200
     seed: int = 0
     quick_bench: bool = True
+    distillation_weight: float = 0.0
+    distillation_temperature: float = 4.0
 
 
 def check_options(options: Options) -> None:
@@ -42,6 +46,7 @@ def check_options(options: Options) -> None:
     """
     from edgeprune.importance.table import check_aggregate, criterion, normalization
     from edgeprune.pipeline.allocation import check_allocation
+    from edgeprune.recover.distillation import check_strength
 
     if SPARSE_STRATEGY.fullmatch(options.strategy):
         raise InputError(f'the strategy "{options.strategy}" is not available in this version; use auto or structured')
@@ -60,3 +65,4 @@ def check_options(options: Options) -> None:
             raise InputError(f"{name} must be a whole number of at least {least}; got {value!r}")
     if options.seed > MAX_SEED:
         raise InputError(f"seed must be at most {MAX_SEED}; got {options.seed}")
+    check_strength(options.distillation_temperature, options.distillation_weight, prefix="distillation_")

@@ -28,6 +28,7 @@ from edgeprune.plan.limits import Limits
 from edgeprune.plan.sensitivity import SensitivityMap
 from edgeprune.progress import say
 from edgeprune.recover.batchnorm import reestimate_statistics
+from edgeprune.recover.distillation import Distillation
 from edgeprune.recover.finetune import Recipe, finetune
 
 # Samples for BatchNorm statistics: enough for stable means, bounded time.
@@ -90,6 +91,7 @@ def train_and_record(
         evaluate=lambda candidate: keras_metric(job, candidate),
         state=folder / "training.npz",
         title=title,
+        distillation=distillation(job),
     )
     save_model(model, folder / "model.keras")
     network = analyse(model).network
@@ -115,6 +117,14 @@ def train_and_record(
         f"{row['metric_after_surgery']:.4f} after the cut, {row['metric_after_training']:.4f} after training"
     )
     return row
+
+
+def distillation(job: Job) -> Distillation | None:
+    """What the dense model teaches the pruned one while it is fine-tuned; None where the options say nothing."""
+    options = job.options
+    if options.distillation_weight == 0:
+        return None
+    return Distillation(job.model, options.distillation_temperature, options.distillation_weight)
 
 
 def group_scores(job: Job, analysis: Analysis, seed: int) -> tuple[np.ndarray, ...]:

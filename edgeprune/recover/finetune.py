@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from edgeprune.errors import InputError
 from edgeprune.progress import progress
 from edgeprune.recover import checkpoint
 from edgeprune.recover.checkpoint import Progress
+from edgeprune.recover.distillation import Distillation
 from edgeprune.task.resolve import Task
 
 
@@ -45,12 +47,14 @@ def finetune(
     evaluate: Callable[[Any], float],
     state: Path,
     title: str,
+    distillation: Distillation | None = None,
 ) -> Progress:
     """Train `model` in place and leave its best weights in it, the untrained ones included.
 
     Args:
         evaluate: takes the model, returns the validation metric.
         state: checkpoint file; continued from when it exists.
+        distillation: what a teacher adds to the loss. The train function is traced once for all epochs, as without.
 
     Raises:
         InputError: the loss became NaN or infinite in the first epoch, or the checkpoint is damaged.
@@ -71,7 +75,8 @@ def finetune(
         done, best = Progress(0, 0, (evaluate(model),)), model.get_weights()
 
     steps = _length(train.epoch(recipe.batch_size, recipe.seed))
-    with progress(title, None if steps is None else recipe.epochs * steps) as advance:
+    total = None if steps is None else recipe.epochs * steps
+    with _taught(model, distillation), progress(title, total) as advance:
         advance(done.epochs_done * (steps or 0), "")
         while done.epochs_done < recipe.epochs and done.epochs_done - done.best_epoch < recipe.patience:
             epoch = done.epochs_done
@@ -104,6 +109,14 @@ def finetune(
             checkpoint.save(state, done, everything, best)
     model.set_weights(best)
     return done
+
+
+def _taught(model: Any, distillation: Distillation | None) -> AbstractContextManager[None]:
+    if distillation is None:
+        return nullcontext()
+    from edgeprune.recover.distill import distilling
+
+    return distilling(model, distillation)
 
 
 def _seed_dropout(model: Any, seed: int) -> None:

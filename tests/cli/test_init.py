@@ -65,6 +65,8 @@ def test_every_key_stands_in_the_file_and_loads_when_uncommented(folder: Path, c
     assert config.validation_fraction == plain.validation_fraction
     for key in ("rounds", "epochs", "batch_size", "strategy", "quantize", "criterion", "allocation", "seed"):
         assert getattr(config, key) == getattr(Options, key), key
+    for key in ("distillation_weight", "distillation_temperature"):
+        assert getattr(config.training, key) == getattr(Options, key), key
 
 
 def test_options_are_written(folder: Path, capsys: Capture) -> None:
