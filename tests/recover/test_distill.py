@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 import zipfile
 
 import numpy as np
 import pytest
 
 from edgeprune.errors import InputError
-from edgeprune.quiet import silence
 from edgeprune.recover.distillation import Distillation
 
 pytestmark = pytest.mark.keras
-
-silence()
 
 X = np.random.default_rng(0).normal(size=(24, 4)).astype(np.float32)
 CLASSES = (np.arange(24) % 3).astype(np.int32)
@@ -300,6 +299,58 @@ def test_a_subclassed_model_with_a_loss_of_its_own(own_loss):
     )
     assert history.history["loss"] == pytest.approx([(9 * factor + 4) / 2])
     assert history.history["val_loss"] == pytest.approx([9 * factor])
+
+
+TWO_DEVICES = """
+import numpy as np
+import tensorflow as tf
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+
+import keras
+
+from edgeprune.recover.distill import DistillationCallback
+
+
+def made(seed):
+    keras.utils.set_random_seed(seed)
+    inputs = keras.Input((4,))
+    hidden = keras.layers.Dense(8, activation="relu", kernel_regularizer="l2")(inputs)
+    return keras.Model(inputs, keras.layers.Dense(3, "softmax")(hidden))
+
+
+def trained(strategy, teacher, weight=0.5):
+    with strategy.scope():
+        model = made(2)
+        model.compile(keras.optimizers.SGD(0.5), "sparse_categorical_crossentropy", weighted_metrics=[])
+    assert strategy.num_replicas_in_sync == (2 if isinstance(strategy, tf.distribute.MirroredStrategy) else 1)
+    x = np.random.default_rng(0).normal(size=(16, 4)).astype("float32")
+    history = model.fit(
+        x, np.arange(16) % 3, sample_weight=np.linspace(0, 2, 16), batch_size=8, epochs=2, shuffle=False, verbose=0,
+        callbacks=[DistillationCallback(teacher, weight=weight)],
+    )
+    return model.get_weights(), history.history["loss"]
+
+
+teacher = made(1)
+two = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+with two.scope():
+    mirrored = made(1)
+one = trained(tf.distribute.get_strategy(), teacher)
+for given in (teacher, mirrored):
+    found = trained(two, given)
+    np.testing.assert_allclose(found[1], one[1], rtol=1e-5)
+    for mine, theirs in zip(found[0], one[0], strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=1e-6)
+assert abs(trained(two, teacher, weight=0.25)[1][0] - one[1][0]) > 1e-3
+"""
+
+
+def test_two_devices_train_as_one():
+    """The same batches on one device and halved over two: same losses, same weights."""
+    done = subprocess.run([sys.executable, "-c", TWO_DEVICES], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 # what is left behind
