@@ -36,7 +36,7 @@ class DistillationCallback(keras.callbacks.Callback):
         self._scope = contextlib.ExitStack()
 
     def on_train_begin(self, logs: Any = None) -> None:
-        self._scope.close()  # of a fit of another model that raised
+        self._scope.close()  # of a training that broke off
         self._scope.enter_context(distilling(self.model, self.distillation))
         self._scope.enter_context(_until_next_fit(self.model, self._scope))
 

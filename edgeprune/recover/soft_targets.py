@@ -94,13 +94,13 @@ class SoftTargetLoss(keras.losses.Loss):
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         target = self._target
-        if target.family == "values":
-            return super().__call__(y_true, y_pred, sample_weight)
         mask = getattr(y_pred, "_keras_mask", None)
-        student = _logits(y_pred, target.student, target.family)
-        if mask is not None:
-            student._keras_mask = mask
-        return super().__call__(_logits(y_true, target.teacher, target.family), student, sample_weight)
+        if target.family != "values":
+            y_true = _logits(y_true, target.teacher, target.family)
+            y_pred = _logits(y_pred, target.student, target.family)
+            if mask is not None:
+                y_pred._keras_mask = mask
+        return super().__call__(ops.stop_gradient(y_true), y_pred, sample_weight)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """The loss of each sample (and position): (batch, ...) float32."""
