@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # The packages whose modules may load TensorFlow or Keras when they are imported; all others only inside functions.
 HEAVY = {"graph", "importance", "recover", "export", "validate", "pipeline"}
 # A subclass of a Keras class; the functions that need it import it.
-HEAVY_MODULES = {"edgeprune.data.keras_dataset"}
+HEAVY_MODULES = {"edgeprune.data.keras_dataset", "edgeprune.sparsity.callback"}
 
 IMPORT_AND_LOOK = """
 import importlib, sys

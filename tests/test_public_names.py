@@ -7,27 +7,51 @@ import pytest
 import edgeprune
 
 # Resolving these loads TensorFlow.
-HEAVY_NAMES = {"BuildResult", "PlanReport", "build", "make_plan", "prune_channels"}
+HEAVY_NAMES = {
+    "BuildResult",
+    "DistillationCallback",
+    "PlanReport",
+    "PruningCallback",
+    "build",
+    "make_plan",
+    "prune_channels",
+    "remove_pruned_channels",
+}
 
 PUBLIC_NAMES = {
     "Budget",
     "BudgetError",
     "BuildReport",
     "BuildResult",
+    "ConstantSchedule",
+    "CosineSchedule",
     "DeviceError",
+    "DistillationCallback",
     "EdgepruneError",
+    "ExponentialSchedule",
+    "Grasp",
     "InputError",
     "Interrupted",
+    "IterativeSchedule",
+    "LinearSchedule",
+    "Movement",
+    "OneShotSchedule",
     "Options",
     "PlanReport",
+    "PolynomialSchedule",
+    "PruningCallback",
     "Target",
     "TaskOptions",
+    "Taylor",
     "ValidationError",
     "__version__",
     "build",
+    "freeze_sparsity",
     "load_target",
     "make_plan",
     "prune_channels",
+    "remove_pruned_channels",
+    "unfreeze_sparsity",
 }
 
 

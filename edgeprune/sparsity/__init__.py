@@ -1,0 +1,1 @@
+"""Sparsity inside training: patterns, schedules, criteria and masks for Keras models."""

@@ -1,0 +1,100 @@
+"""One model being pruned: a ranking, a bound criterion and the masks, stepped along a ramp."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from edgeprune.sparsity.criteria.base import GradientScorer, Scorer
+from edgeprune.sparsity.gradient_hook import GradientHook
+from edgeprune.sparsity.masks import MaskSet, zero_masks
+from edgeprune.sparsity.ranking import Ranking
+
+
+@dataclass(frozen=True)
+class LayerSparsity:
+    """One masked weight: its path, how many weights it has and how many of them are not pruned."""
+
+    path: str
+    weights: int
+    kept: int
+
+    @property
+    def sparsity(self) -> float:
+        """Share of pruned weights."""
+        return 1.0 - self.kept / self.weights
+
+
+class Pruner:
+    """Keeps the masks of a model; the callback, rewinding and builds drive it."""
+
+    def __init__(self, model: Any, ranking: Ranking, scorer: Scorer, *, regrows: bool) -> None:
+        self.model = model
+        self.ranking = ranking
+        self.scorer = scorer
+        self.regrows = regrows
+        self.masks = MaskSet(model, ranking.masked, regrow=regrows)
+        self._hook: GradientHook | None = None
+        self._start_from_zeros()
+
+    def _start_from_zeros(self) -> None:
+        """What is zero has been pruned before, by an earlier run or in the file that was loaded."""
+        keep = zero_masks([np.asarray(variable) for variable in self.masks.variables])
+        self.masks.assign([mask & kept for mask, kept in zip(self.masks.keep(), keep, strict=True)])
+        self._count()
+
+    def watch_gradients(self) -> None:
+        """Feed a criterion that learns from gradients, until `stop_watching`."""
+        if isinstance(self.scorer, GradientScorer):
+            scorer = self.scorer
+            numbers = {id(variable): number for number, variable in enumerate(self.masks.variables)}
+            variables = [weight.variable for weight in self.ranking.scored]
+
+            def observe(number: int, gradient: Any) -> None:
+                scorer.observe(number, self.masks.current(numbers[id(variables[number])]), gradient)
+
+            self._hook = GradientHook(self.model.optimizer, variables, observe)
+            self._hook.attach()
+
+    def stop_watching(self) -> None:
+        """Leave the optimizer as it was."""
+        if self._hook is not None:
+            self._hook.detach()
+            self._hook = None
+
+    def prune(self, pace: float, sparsity: float) -> None:
+        """Choose the weights that are pruned from now on. pace: sparsity / final sparsity."""
+        scores: Sequence[np.ndarray] = self.scorer.scores()
+        keep = self.masks.keep()
+        if not self.regrows:
+            position = {id(variable): number for number, variable in enumerate(self.masks.variables)}
+            scores = [
+                _below(own, keep[position[id(weight.variable)]])
+                for weight, own in zip(self.ranking.scored, scores, strict=True)
+            ]
+        chosen = self.ranking.masks(scores, pace, sparsity, self.scorer.threshold)
+        if not self.regrows:
+            chosen = [new & old for new, old in zip(chosen, keep, strict=True)]
+        self.masks.assign(chosen)
+        self._count()
+
+    def _count(self) -> None:
+        self.layers = tuple(
+            LayerSparsity(path, mask.size, int(np.count_nonzero(mask)))
+            for path, mask in zip(self.masks.paths, self.masks.keep(), strict=True)
+        )
+
+    @property
+    def sparsity(self) -> float:
+        """Share of pruned weights over all masked ones."""
+        return 1.0 - sum(layer.kept for layer in self.layers) / sum(layer.weights for layer in self.layers)
+
+
+def _below(scores: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """What is pruned has no value to come back with, so it ranks just below everything else of its kernel."""
+    if kept.all():
+        return scores
+    return np.where(kept, scores, np.nextafter(scores.min(), np.float32(-np.inf)))
