@@ -12,6 +12,9 @@ from setuptools.command.build_py import build_py
 
 HERE = pathlib.Path(__file__).parent
 
+# Reads Keras 2 models. A tf_keras goes with the TensorFlow of the same number.
+KERAS2 = ["tensorflow-model-optimization>=0.8", "tf_keras>=2.21"]
+
 
 class BuildWithTargets(build_py):
     """Copies targets/*.toml into the built package."""
@@ -45,11 +48,11 @@ setup(
         "rich>=13",
         "scipy>=1.11",
         "tensorflow>=2.21",
-        "tensorflow-model-optimization>=0.8",
         "tomli>=2; python_version < '3.11'",
     ],
     extras_require={
         "test": [
+            *KERAS2,
             "build",
             "hypothesis>=6",
             "import-linter>=2",
@@ -59,6 +62,7 @@ setup(
             "scikit-learn>=1.4",
         ],
         "examples": ["scikit-learn>=1.4"],
+        "keras2": KERAS2,
     },
     cmdclass={"build_py": BuildWithTargets},
     entry_points={"console_scripts": ["edgeprune = edgeprune.cli.main:main"]},

@@ -1,0 +1,1 @@
+"""Models made by other toolkits become Keras 3 models."""
