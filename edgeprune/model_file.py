@@ -16,6 +16,7 @@ from typing import Any
 
 from edgeprune.atomic import replacing
 from edgeprune.errors import InputError, nearest
+from edgeprune.interop.keras2_files import is_keras2_folder, keras2_version, must_convert
 from edgeprune.progress import say
 from edgeprune.quiet import silence
 
@@ -38,6 +39,9 @@ def load_model(
 ) -> Any:
     """Load a whole Keras model from a .keras, .h5 or .hdf5 file. The file is only read.
 
+    A model of Keras 2 (tf_keras), also one wrapped by TFMOT and in a SavedModel folder, becomes an equal Keras 3 model
+    where Keras 3 does not read it as it is; a line on stderr says so, and it comes uncompiled.
+
     imports: modules imported first, so that custom objects they register are found; the current folder
         counts as a place to import from.
     allow_lambda: turns Keras's safe mode off; a Lambda layer can run any code its file holds.
@@ -49,7 +53,8 @@ def load_model(
 
     Raises:
         InputError: a missing, damaged or foreign file, objects that can't be found, a Lambda in safe mode, or a
-            model that is not built, has an open input size or is not a graph of layers.
+            model that is not built, has an open input size or is not a graph of layers; a Keras 2 model with a layer
+            that Keras 3 lacks, or without the packages that read it.
     """
     path = Path(path)
     _check_file(path)
@@ -84,6 +89,8 @@ def save_model(model: Any, path: str | Path) -> None:
 def _check_file(path: Path) -> None:
     """Refuse what Keras can't read, judged by the name and the first bytes."""
     if path.is_dir():
+        if is_keras2_folder(path):
+            return
         if (path / "saved_model.pb").exists():
             raise InputError(
                 f"{path} is a TensorFlow SavedModel folder, which holds no Keras layers to prune; "
@@ -157,6 +164,13 @@ def _import_modules(names: Sequence[str]) -> None:
 def _read(path: Path, *, safe_mode: bool) -> Any:
     import keras
 
+    if path.is_dir():
+        return _converted(path, "Keras 2")
+    version = keras2_version(path)
+    # Keras 3 reads no .keras file of Keras 2, and some .h5 files as a model with other outputs.
+    if version and (path.suffix == ".keras" or must_convert(path)):
+        return _converted(path, f"Keras {version}")
+
     def load(compiled: bool) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -174,9 +188,22 @@ def _read(path: Path, *, safe_mode: bool) -> Any:
     try:
         model = load(False)
     except Exception as error:
+        if version and "safe_mode" not in str(error):
+            return _converted(path, f"Keras {version}")
         raise _explained(path, error) from error
     say(
         f"{path}: its training settings can't be read ({_one_line(training_error)}); "
+        "loss and metric come from the config, else from the output"
+    )
+    return model
+
+
+def _converted(path: Path, origin: str) -> Any:
+    from edgeprune.interop.keras2 import from_keras2
+
+    model = from_keras2(path)
+    say(
+        f"{path}: saved by {origin}, converted to an equal Keras 3 model, which is not compiled; "
         "loss and metric come from the config, else from the output"
     )
     return model
@@ -186,11 +213,6 @@ def _explained(path: Path, error: Exception) -> InputError:
     """One line for what Keras says in many."""
     text = str(error)
     version = _saved_by(path)
-    if version.startswith("2.") and path.suffix == ".keras":
-        return InputError(
-            f"{path} was saved by Keras {version}, whose .keras files Keras 3 can't read; "
-            "load it there and save it as .h5, or rebuild it in Keras 3 and load its weights"
-        )
     layer = _UNREADABLE_LAYER.search(text)
     if layer:
         kind, name = layer.groups()

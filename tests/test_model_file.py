@@ -299,31 +299,120 @@ def test_weights_alone(small, tmp_path):
     assert "weights only" in refusal(path)
 
 
-def test_layer_of_keras_2_is_named(tmp_path):
+def test_layer_of_another_version_is_named(tmp_path):
     import keras
 
     path = tmp_path / "old.h5"
     keras.Sequential([keras.Input((8, 8, 3)), keras.layers.DepthwiseConv2D(3, name="conv_dw_1")]).save(path)
-    # What Keras 2 wrote for every depthwise layer, and Keras 3 refuses.
     with h5py.File(path, "r+") as file:
         config = json.loads(file.attrs["model_config"])
         config["config"]["layers"][1]["config"]["groups"] = 1
         file.attrs["model_config"] = json.dumps(config)
-        file.attrs["keras_version"] = "2.15.0"
+        file.attrs["keras_version"] = "3.99.0"
     message = refusal(path)
-    assert 'layer "conv_dw_1" (DepthwiseConv2D), saved by Keras 2.15.0' in message
+    assert 'layer "conv_dw_1" (DepthwiseConv2D), saved by Keras 3.99.0' in message
     assert "groups" in message
 
 
-def test_archive_of_keras_2(saved):
-    with zipfile.ZipFile(saved) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
-    members["config.json"] = members["config.json"].replace(b'"Sequential"', b'"OldSequential"')
-    members["metadata.json"] = json.dumps({"keras_version": "2.15.0"}).encode()
-    with zipfile.ZipFile(saved, "w") as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-    assert "saved by Keras 2.15.0" in refusal(saved)
+def keras_2_model(*parts):
+    from edgeprune.interop.packages import import_tf_keras
+
+    tf_keras = import_tf_keras()
+    model = tf_keras.Sequential([tf_keras.layers.InputLayer((8, 8, 3)), *parts, tf_keras.layers.Dense(2)])
+    model.compile("adam", "mean_squared_error")
+    return model, np.random.default_rng(0).random((2, 8, 8, 3), dtype=np.float32)
+
+
+# Keras 2 writes groups=1 for every depthwise layer, which Keras 3 does not take.
+@pytest.mark.parametrize("ending", [".h5", ".keras", ""])
+def test_a_keras_2_model_is_converted(tmp_path, capsys, ending):
+    from edgeprune.interop.packages import import_tf_keras
+
+    old, images = keras_2_model(import_tf_keras().layers.DepthwiseConv2D(3, name="conv_dw_1"))
+    path = tmp_path / f"old{ending}"
+    old.save(path, **({} if ending else {"save_format": "tf"}))
+    files = [path] if ending else sorted(file for file in path.rglob("*") if file.is_file())
+    before = [sha256(file) for file in files]
+    new = load_model(path)
+    np.testing.assert_allclose(new.predict(images, verbose=0), old.predict(images, verbose=0), rtol=1e-5)
+    assert new.layers[0].name == "conv_dw_1"
+    assert not new.compiled
+    assert [sha256(file) for file in files] == before
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{path}: saved by Keras 2" in line
+    assert "not compiled" in line
+
+
+@pytest.mark.parametrize("ending", [".h5", ""])
+def test_a_pruned_keras_2_model_is_stripped(tmp_path, ending):
+    from edgeprune.interop.packages import import_tf_keras, wrapper_classes
+
+    wrapper = wrapper_classes()["PruneLowMagnitude"]
+    old, images = keras_2_model(wrapper(import_tf_keras().layers.Conv2D(4, 3, name="conv")))
+    mask = old.layers[0].pruning_vars[0][1]
+    mask.assign(np.random.default_rng(0).integers(0, 2, mask.shape).astype("float32"))
+    path = tmp_path / f"old{ending}"
+    old.save(path, **({} if ending else {"save_format": "tf"}))
+    new = load_model(path)
+    np.testing.assert_allclose(new.predict(images, verbose=0), old.predict(images, verbose=0), rtol=1e-5)
+    np.testing.assert_array_equal(np.asarray(new.get_layer("conv").kernel) != 0, mask.numpy() == 1)
+
+
+def test_a_keras_2_file_that_keras_3_reads_stays_compiled(tmp_path, capsys):
+    from edgeprune.interop.packages import import_tf_keras
+
+    old, images = keras_2_model(import_tf_keras().layers.Conv2D(2, 3))
+    path = tmp_path / "plain.h5"
+    old.save(path)
+    new = load_model(path)
+    assert new.compiled
+    assert capsys.readouterr().err == ""
+    np.testing.assert_allclose(new.predict(images, verbose=0), old.predict(images, verbose=0), rtol=1e-5)
+
+
+def test_a_keras_2_file_that_keras_3_misreads_is_converted(tmp_path):
+    from edgeprune.interop.packages import import_tf_keras
+
+    old, images = keras_2_model(import_tf_keras().layers.Conv2D(2, 3, activation="hard_sigmoid"))
+    path = tmp_path / "hard.h5"
+    old.save(path)
+    new = load_model(path)
+    np.testing.assert_allclose(new.predict(images, verbose=0), old.predict(images, verbose=0), rtol=1e-5)
+
+
+def test_a_lambda_of_keras_2_is_refused(tmp_path):
+    from edgeprune.interop.packages import import_tf_keras
+
+    old, _ = keras_2_model(import_tf_keras().layers.Lambda(lambda x: x + 1, name="code"))
+    old.save(tmp_path / "code.h5")
+    assert "--allow-lambda only if you trust the file" in refusal(tmp_path / "code.h5")
+    old.save(tmp_path / "code.keras")
+    assert 'layer "code" (Lambda) runs Python code' in refusal(tmp_path / "code.keras")
+
+
+def test_a_custom_layer_of_keras_2_can_be_imported_for_keras_3(tmp_path):
+    from edgeprune.interop.packages import import_tf_keras
+
+    class Doubled(import_tf_keras().layers.Layer):
+        def call(self, x):
+            return 2 * x
+
+    old, _ = keras_2_model(Doubled(name="mine"))
+    old.save(tmp_path / "custom.h5")
+    message = refusal(tmp_path / "custom.h5")
+    assert 'custom layer "Doubled"' in message
+    assert "--import" in message
+
+
+def test_a_keras_2_model_without_tf_keras(tmp_path, monkeypatch):
+    from edgeprune.interop.packages import import_tf_keras
+
+    old, _ = keras_2_model(import_tf_keras().layers.DepthwiseConv2D(3))
+    old.save(tmp_path / "old.h5")
+    monkeypatch.setitem(sys.modules, "tf_keras", None)  # what Python takes for "not installed"
+    message = refusal(tmp_path / "old.h5")
+    assert "tf_keras, which is not installed" in message
+    assert 'pip install "edgeprune[keras2]"' in message
 
 
 def test_unreadable_training_settings_are_said_and_the_model_is_loaded(small, tmp_path, capsys):
