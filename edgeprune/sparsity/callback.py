@@ -31,6 +31,7 @@ class PruningCallback(keras.callbacks.Callback):
     The model stays the user's own: no wrappers, nothing in its saved file. Masks stay on it after training, so a later
     `fit` keeps the zeros; `unfreeze_sparsity` takes them off. After loading a saved model call `freeze_sparsity`, or
     train on with this callback, which takes zeros for pruned weights. Put it last where other callbacks set weights.
+    A training that goes on with `initial_epoch` has the ramp of the whole one; scores that are learned begin anew.
 
     Args:
         schedule: when and how much: a schedule, a sparsity in [0, 1) from the first step on, or a `PruningSchedule` of

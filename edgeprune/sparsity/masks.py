@@ -124,7 +124,7 @@ def _attach(model: Any, variable: Any) -> MaskConstraint:
 
 def masked_variables(model: Any) -> list[tuple[Any, MaskConstraint]]:
     """The variables of a model that have a mask."""
-    return [(v, v.constraint) for v in model.trainable_variables if isinstance(v.constraint, MaskConstraint)]
+    return [(v, v.constraint) for v in model.variables if isinstance(v.constraint, MaskConstraint)]
 
 
 def detach(model: Any) -> None:

@@ -43,7 +43,8 @@ class Pruner:
     def _start_from_zeros(self) -> None:
         """What is zero has been pruned before, by an earlier run or in the file that was loaded."""
         keep = zero_masks([np.asarray(variable) for variable in self.masks.variables])
-        self.masks.assign([mask & kept for mask, kept in zip(self.masks.keep(), keep, strict=True)])
+        self._alive = [mask & kept for mask, kept in zip(self.masks.keep(), keep, strict=True)]
+        self.masks.assign(self._alive)
         self._count()
 
     def watch_gradients(self) -> None:
@@ -66,19 +67,22 @@ class Pruner:
             self._hook = None
 
     def prune(self, pace: float, sparsity: float) -> None:
-        """Choose the weights that are pruned from now on. pace: sparsity / final sparsity."""
+        """Choose the weights that are pruned from now on. pace: sparsity / final sparsity.
+
+        Only criteria that regrow bring weights back, and only those that this training has pruned. A criterion that has
+        seen no gradient yet, in a training that was continued, changes nothing.
+        """
         scores: Sequence[np.ndarray] = self.scorer.scores()
-        keep = self.masks.keep()
-        if not self.regrows:
-            position = {id(variable): number for number, variable in enumerate(self.masks.variables)}
-            scores = [
-                _below(own, keep[position[id(weight.variable)]])
-                for weight, own in zip(self.ranking.scored, scores, strict=True)
-            ]
+        if isinstance(self.scorer, GradientScorer) and not any(np.any(own) for own in scores):
+            return
+        keep = self._alive if self.regrows else self.masks.keep()
+        position = {id(variable): number for number, variable in enumerate(self.masks.variables)}
+        scores = [
+            _below(own, keep[position[id(weight.variable)]])
+            for weight, own in zip(self.ranking.scored, scores, strict=True)
+        ]
         chosen = self.ranking.masks(scores, pace, sparsity, self.scorer.threshold)
-        if not self.regrows:
-            chosen = [new & old for new, old in zip(chosen, keep, strict=True)]
-        self.masks.assign(chosen)
+        self.masks.assign([new & old for new, old in zip(chosen, keep, strict=True)])
         self._count()
 
     def _count(self) -> None:

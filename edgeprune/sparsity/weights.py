@@ -17,9 +17,9 @@ _KERNELS: dict[str, dict[str, tuple[tuple[int, ...], tuple[int, ...]]]] = {
     "Conv1D": {"_kernel": ((2,), (1,))},
     "Conv2D": {"_kernel": ((3,), (2,))},
     "Conv3D": {"_kernel": ((4,), (3,))},
-    "Conv1DTranspose": {"_kernel": ((1,), (2,))},
-    "Conv2DTranspose": {"_kernel": ((2,), (3,))},
-    "Conv3DTranspose": {"_kernel": ((3,), (4,))},
+    "Conv1DTranspose": {"kernel": ((1,), (2,))},
+    "Conv2DTranspose": {"kernel": ((2,), (3,))},
+    "Conv3DTranspose": {"kernel": ((3,), (4,))},
     "SeparableConv1D": {"pointwise_kernel": ((2,), (1,))},
     "SeparableConv2D": {"pointwise_kernel": ((3,), (2,))},
     "LSTMCell": {"kernel": ((1,), (0,)), "recurrent_kernel": ((1,), (0,))},
@@ -84,8 +84,14 @@ def prunable_weights(model: Any) -> tuple[PrunableWeight, ...]:
     Depthwise kernels and embeddings are among them; `layer_filter` leaves them out unless they are asked for.
 
     Raises:
-        InputError: the model is not built.
+        InputError: the model is not built, or Keras runs on another backend than TensorFlow.
     """
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        raise InputError(
+            f"pruning in training needs Keras on TensorFlow, not {keras.backend.backend()}; set KERAS_BACKEND=tensorflow"
+        )
     if not model.built or not model.variables:
         raise InputError(
             f'the model "{model.name}" is not built, so it has no weights to prune; call model.build(input_shape) or '
@@ -122,7 +128,7 @@ def _kernels_of(layer: Any) -> Iterator[PrunableWeight]:
         if axes and kind.__module__.startswith("keras."):
             for attribute, (outputs, inputs) in axes.items():
                 variable = getattr(layer, attribute, None)
-                if variable is not None:
+                if variable is not None and _is_float(variable):
                     yield _weight(layer, variable, outputs, inputs)
             return
 
@@ -130,13 +136,18 @@ def _kernels_of(layer: Any) -> Iterator[PrunableWeight]:
 def _einsum_kernel(layer: Any) -> PrunableWeight | None:
     """The kernel of "abc,cd->abd": letters that the output lacks are summed over."""
     variable = getattr(layer, "_kernel", None)
-    if variable is None:
+    if variable is None or not _is_float(variable):
         return None
     operands, result = layer.equation.replace(" ", "").replace("...", "").split("->")
     letters = operands.split(",")[1]
     inputs = tuple(axis for axis, letter in enumerate(letters) if letter not in result)
     outputs = tuple(axis for axis, letter in enumerate(letters) if letter in result)
     return _weight(layer, variable, outputs, inputs)
+
+
+def _is_float(variable: Any) -> bool:
+    """False for the integers of a quantized layer."""
+    return "float" in str(variable.dtype)
 
 
 def _weight(layer: Any, variable: Any, outputs: tuple[int, ...], inputs: tuple[int, ...]) -> PrunableWeight:
