@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,17 @@ from edgeprune.errors import InputError
 from edgeprune.interop.packages import WRAPPERS
 
 METADATA = "keras_metadata.pb"
+# What json, h5py and zipfile raise on damaged files: nesting without end, bad headers, unknown methods, cut streams.
+UNREADABLE = (
+    OSError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 # Layers of Keras 2 that Keras 3 does not have.
 _ONLY_KERAS_2 = {*WRAPPERS, "TFOpLambda", "SlicingOpLambda", "ThresholdedReLU"}
 
@@ -24,7 +36,7 @@ def keras2_version(path: Path) -> str:
     """The version of Keras 2 that wrote the .h5 or .keras file, such as "2.15.0", or ""."""
     try:
         version = str(_archived(path, "metadata.json")["keras_version"] if _is_archive(path) else _h5_text(path, True))
-    except (OSError, KeyError, ValueError, TypeError, AttributeError, zipfile.BadZipFile):
+    except (KeyError, *UNREADABLE):
         return ""
     return version if version.startswith("2.") else ""
 
@@ -35,12 +47,10 @@ def must_convert(path: Path) -> bool:
     Keras 3 reads "hard_sigmoid" as clip(x / 6 + 0.5, 0, 1), where Keras 2 means clip(x / 5 + 0.5, 0, 1).
     """
     try:
-        config = read_config(path)
-    except InputError:
+        pairs = list(_strings(read_config(path)))
+    except (InputError, RecursionError):
         return False
-    return any(
-        value == "hard_sigmoid" or (key == "class_name" and value in _ONLY_KERAS_2) for key, value in _strings(config)
-    )
+    return any(value == "hard_sigmoid" or (key == "class_name" and value in _ONLY_KERAS_2) for key, value in pairs)
 
 
 def read_config(path: Path) -> Any:
@@ -55,7 +65,7 @@ def read_config(path: Path) -> Any:
         raise InputError(f"no model file {path}; give an .h5 or .keras file or a SavedModel folder") from None
     except KeyError as error:
         raise InputError(f"{path} holds no model config; save the whole model with model.save('model.h5')") from error
-    except (OSError, ValueError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise InputError(f"{path} can't be read: {' '.join(str(error).split())[:200]}; save the model again") from error
 
 

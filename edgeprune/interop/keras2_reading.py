@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeprune.errors import InputError
-from edgeprune.interop.keras2_files import METADATA, is_keras2_folder, read_config
+from edgeprune.interop.keras2_files import METADATA, UNREADABLE, is_keras2_folder, read_config
 from edgeprune.interop.packages import WRAPPERS, import_tf_keras, wrapper_classes
 from edgeprune.interop.safe_config import check_safe
 from edgeprune.quiet import tensorflow_warnings_muted
@@ -22,8 +22,11 @@ def read_model(path: Path) -> Any:
     """
     tf_keras = import_tf_keras()
     config = _folder_config(path) if path.is_dir() else read_config(path)
-    check_safe(config, str(path))
-    wrappers = wrapper_classes() if _names_wrapper(config) else {}
+    try:
+        check_safe(config, str(path))
+        wrappers = wrapper_classes() if _names_wrapper(config) else {}
+    except RecursionError as error:
+        raise InputError(f"{path}: its config is nested too deeply; save the model again") from error
     try:
         with tensorflow_warnings_muted(), warnings.catch_warnings(), tf_keras.utils.custom_object_scope(wrappers):
             warnings.simplefilter("ignore")
@@ -65,7 +68,7 @@ def _folder_config(path: Path) -> Any:
         (root,) = (node for node in metadata.nodes if node.node_path == "root")
         described = json.loads(root.metadata)
         return _without_tuples(described.get("model_config") or {"class_name": described["class_name"], "config": None})
-    except (DecodeError, OSError, ValueError, KeyError, AttributeError) as error:
+    except (DecodeError, KeyError, *UNREADABLE) as error:
         raise InputError(f"{path}: {METADATA} can't be read ({error}); save the model again") from error
 
 

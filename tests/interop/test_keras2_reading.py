@@ -122,6 +122,31 @@ def test_a_file_without_its_weights(tmp_path):
     assert "keras_metadata.pb can't be read" in refusal(folder)
 
 
+@pytest.mark.parametrize("depth", [600, 20_000])
+def test_endless_nesting_is_refused(depth, tmp_path):
+    path = tmp_path / "deep.keras"
+    layer = '{"class_name": "Sequential", "config": {"layers": ['
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("metadata.json", json.dumps({"keras_version": "2.15.0"}))
+        archive.writestr("config.json", layer * depth + "]}}" * depth)
+    refusal(path)
+    must_convert(path)
+
+
+def test_mixed_precision_and_adapted_statistics_are_read(tmp_path):
+    import numpy as np
+    import tf_keras
+
+    statistics = layers().Normalization()
+    statistics.adapt(np.random.default_rng(0).normal(3, 2, (20, 4)))
+    policy = tf_keras.mixed_precision.Policy("mixed_float16")
+    old = tf_keras.Sequential([layers().InputLayer((4,)), statistics, layers().Dense(3, dtype=policy)])
+    for ending in (".h5", ".keras", ""):
+        new = from_keras2(saved(old, tmp_path, ending))
+        assert new.layers[1].dtype_policy.name == "mixed_float16"
+        assert_equal_outputs(old, new, tolerance=2e-3)
+
+
 def test_files_of_keras_3_are_told_apart(tmp_path):
     import keras
 
