@@ -90,7 +90,7 @@ def prunable_weights(model: Any) -> tuple[PrunableWeight, ...]:
 
     if keras.backend.backend() != "tensorflow":
         raise InputError(
-            f"pruning in training needs Keras on TensorFlow, not {keras.backend.backend()}; set KERAS_BACKEND=tensorflow"
+            f"pruning needs Keras on TensorFlow, not {keras.backend.backend()}; set KERAS_BACKEND=tensorflow"
         )
     if not model.built or not model.variables:
         raise InputError(

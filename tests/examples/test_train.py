@@ -67,3 +67,14 @@ def test_the_project_file_names_what_train_writes(example: str) -> None:
     assert project.model == folder / "work" / "model.keras"
     assert project.data == {"digits": str(folder / "work" / "data.npz"), "fashion_mnist": "data:load"}[example]
     assert project.target == ("rpi4",)
+
+
+def test_sparse_training(tmp_path: Path) -> None:
+    printed = train("sparse_training", tmp_path, "--sparsity", "0.75")
+    zeros = int(printed.split("zeros after one more epoch: ")[1].split()[0].replace(",", ""))
+    # 3x3x1x32, 3x3x32x32 and (6 x 6 x 32) x 64 weights at 75 %, 64 x 10 at 50 %
+    assert zeros == (288 + 9216 + 73728) * 3 // 4 + 320
+    assert "validation accuracy" in printed
+    model = keras.models.load_model(tmp_path / "model.keras")
+    assert sum(int(np.count_nonzero(v == 0)) for v in model.get_weights() if v.ndim > 1) == zeros
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.keras", "sparsity.csv"]
