@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from edgeprune.sparsity.criteria.base import Criterion, Evidence, Scorer, magnitude
+from edgeprune.sparsity.criteria.base import Criterion, Evidence, Scorer, value_of
 from edgeprune.sparsity.criteria.batches import Batch, read_batches
 from edgeprune.sparsity.criteria.channel_activity import ChannelActivity, graph_of
 from edgeprune.sparsity.criteria.failures import in_one_line
@@ -35,32 +35,26 @@ class Apoz(Criterion):
     def bind(self, evidence: Evidence) -> Scorer:
         """See Criterion."""
         batches = read_batches(self.name, evidence, labels=False)
-        graph = graph_of(evidence.model)
-        if graph is None:
-            return _ApozScorer(self.name, evidence.weights, batches, None)
-        return _ApozScorer(
-            self.name, evidence.weights, batches, ChannelActivity(graph, graph._inputs_struct, evidence.weights)
-        )
+        return _ApozScorer(self.name, evidence, batches)
 
 
 class _ApozScorer(Scorer):
-    def __init__(
-        self,
-        name: str,
-        weights: tuple[PrunableWeight, ...],
-        batches: Sequence[Batch],
-        activity: ChannelActivity | None,
-    ) -> None:
+    def __init__(self, name: str, evidence: Evidence, batches: Sequence[Batch]) -> None:
         import tensorflow as tf
 
         self._name = name
-        self._weights = weights
+        self._weights = evidence.weights
         self._batches = batches
-        self._numbers = activity.numbers if activity is not None else ()
-        self._observe: Any = tf.function(activity, reduce_retracing=True, autograph=False)
+        self._numbers: tuple[int, ...] = ()
+        graph = graph_of(evidence.model)
+        if graph is not None:
+            activity = ChannelActivity(graph, graph._inputs_struct, evidence.weights)
+            self._numbers = activity.numbers
+            eager = evidence.model.run_eagerly
+            self._observe: Any = activity if eager else tf.function(activity, reduce_retracing=True, autograph=False)
 
     def scores(self) -> list[np.ndarray]:
-        found = [magnitude(weight) for weight in self._weights]
+        found = [np.abs(value_of(weight)) for weight in self._weights]
         nonzero: dict[int, np.ndarray] = {}
         elements: dict[int, int] = {}
         with in_one_line(self._name):

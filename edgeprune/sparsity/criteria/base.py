@@ -127,9 +127,9 @@ class Criterion(ABC):
         """
 
 
-def magnitude(weight: PrunableWeight) -> np.ndarray:
-    """|w| as float32, of the variable's shape."""
-    return np.abs(np.asarray(weight.variable.numpy(), dtype=np.float32))
+def value_of(weight: PrunableWeight) -> np.ndarray:
+    """The weight's value of the moment as float32, of the variable's shape."""
+    return np.asarray(weight.variable.numpy(), dtype=np.float32)
 
 
 def check_number(owner: str, name: str, value: float, allowed: str, fits: bool) -> None:

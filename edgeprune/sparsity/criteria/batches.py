@@ -28,19 +28,20 @@ def read_batches(name: str, evidence: Evidence, *, labels: bool = True) -> tuple
     labels: the criterion computes the loss, which needs labels unless the model was compiled without one.
 
     Raises:
-        InputError: there is no data, it is empty, its lengths differ, labels are missing, or its shapes don't fit the
-            model.
+        InputError: there is no data, it is empty, its lengths differ, labels are missing, its shapes don't fit the
+            model, or the batch size is no size.
     """
     data = evidence.data
     if data is None:
         raise InputError(f'the criterion "{name}" needs data: pass data=(x, y), or choose the criterion "magnitude"')
     if labels and not evidence.model.compiled:
         raise InputError(f'the criterion "{name}" needs the loss: call model.compile(loss=...) before')
+    if evidence.batch_size < 1:
+        raise InputError(f"batch_size must be 1 or more, received {evidence.batch_size}")
     ports = _inputs(evidence.model)
     labels = labels and getattr(evidence.model, "loss", None) is not None
-    found = tuple(
-        _checked(name, batch, ports, labels) for batch in _limited(_raw(name, data, evidence.batch_size, evidence.seed))
-    )
+    raw = _raw(name, data, evidence.batch_size, evidence.seed)
+    found = tuple(_limited(_checked(name, batch, ports, labels) for batch in raw))
     if not found:
         raise InputError(
             f'the criterion "{name}" got no samples from data ({type(data).__name__}); a generator that was read '
@@ -59,7 +60,7 @@ def _raw(name: str, data: Any, batch_size: int, seed: int) -> Iterator[Batch]:
     import keras
 
     if isinstance(data, (tuple, dict, np.ndarray)) or keras.ops.is_tensor(data):
-        yield from _array_batches(_parts(name, data), batch_size, seed)
+        yield from _array_batches(name, _parts(name, data), batch_size, seed)
         return
     if not isinstance(data, Iterable):
         raise InputError(
@@ -83,15 +84,10 @@ def _parts(name: str, data: Any) -> Batch:
     return x, y, sample_weight
 
 
-def _array_batches(parts: Batch, batch_size: int, seed: int) -> Iterator[Batch]:
+def _array_batches(name: str, parts: Batch, batch_size: int, seed: int) -> Iterator[Batch]:
     x, y, sample_weight = (_arrays(part) for part in parts)
-    leaves = _leaves((x, y, sample_weight))
-    size = _length(leaves[0])
-    if any(_length(leaf) != size for leaf in leaves):
-        # the check of the whole batch words the error
-        yield x, y, sample_weight
-        return
-    order = np.random.default_rng(seed).permutation(size)[:MAX_SAMPLES]
+    size = _common_length(name, (x, y, sample_weight))
+    order = np.random.default_rng(seed).permutation(size)
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
         yield _rows(x, rows), _rows(y, rows), _rows(sample_weight, rows)
@@ -101,8 +97,7 @@ def _limited(batches: Iterable[Batch]) -> Iterator[Batch]:
     """Batches up to MAX_SAMPLES samples, the last one cut; empty ones are left out."""
     left = MAX_SAMPLES
     for batch in batches:
-        leaves = _leaves(batch)
-        count = max((_length(leaf) for leaf in leaves), default=0)
+        count = sample_count(batch)
         if count == 0:
             continue
         x, y, sample_weight = batch
@@ -121,13 +116,7 @@ def _checked(name: str, batch: Batch, ports: tuple[Port, ...], labels: bool) -> 
         raise InputError(
             f'the criterion "{name}" needs labels, but data holds only x; pass data=(x, y) or batches of (x, y)'
         )
-    leaves = _leaves(batch)
-    lengths = [_length(leaf) for leaf in leaves]
-    if len(set(lengths)) > 1:
-        raise InputError(
-            f'the criterion "{name}": data has parts of different lengths ({", ".join(map(str, lengths))}); '
-            "x, y and sample_weight need one entry per sample"
-        )
+    _common_length(name, batch)
     if ports:
         for index, (part, port) in enumerate(zip(in_port_order(x, ports, "x"), ports, strict=True)):
             shape = tuple(_arrays(part).shape)
@@ -179,5 +168,13 @@ def _leaves(part: Any) -> list[Any]:
     return [leaf for leaf in keras.tree.flatten(part) if leaf is not None]
 
 
-def _length(array: Any) -> int:
-    return int(array.shape[0]) if array.shape else 1
+def _common_length(name: str, batch: Batch) -> int:
+    lengths = [int(leaf.shape[0]) if len(leaf.shape) else 1 for leaf in _leaves(batch)]
+    if not lengths:
+        raise InputError(f'the criterion "{name}": data has no x; pass data=(x, y)')
+    if len(set(lengths)) > 1:
+        raise InputError(
+            f'the criterion "{name}": data has parts of different lengths ({", ".join(map(str, lengths))}); '
+            "x, y and sample_weight need one entry per sample"
+        )
+    return lengths[0]

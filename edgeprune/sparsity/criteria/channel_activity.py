@@ -1,8 +1,8 @@
 """Where a kernel's output channels become activations, and how often those are not zero.
 
 Follows the graph of functional and Sequential models, nested ones included. A layer's activation is its own one where
-it has one; otherwise that of the activation layer that alone reads its output, with only BatchNormalization and Dropout
-between.
+it has one; otherwise that of the activation layer that alone reads its output, in the same model and with only
+BatchNormalization and Dropout between.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def _activation(node: Any, readers: dict[int, list[Any]]) -> Any | None:
     passing = (layers.BatchNormalization, layers.Dropout)
     activating = (layers.ReLU, layers.LeakyReLU, layers.PReLU, layers.ELU)
     while True:
-        if getattr(node.operation, "activation", keras.activations.linear) is not keras.activations.linear:
+        if getattr(node.operation, "activation", None) not in (None, keras.activations.linear):
             return node.outputs[0]
         reading = readers.get(id(node.outputs[0]), [])
         if len(reading) != 1 or reading[0] is None:

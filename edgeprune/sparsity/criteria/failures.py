@@ -19,15 +19,13 @@ def in_one_line(name: str) -> Iterator[None]:
 
     try:
         yield
-    except LookupError as error:
-        # TensorFlow: "gradient registry has no entry for: ..."
-        if isinstance(error, (KeyError, IndexError)):
-            raise
-        raise InputError(
-            f'the criterion "{name}" needs a gradient that TensorFlow lacks ({_first_line(error)}); choose the '
-            'criterion "snip" or "magnitude"'
-        ) from error
-    except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
+    except (LookupError, ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
+        # "gradient registry has no entry for: ..."
+        if type(error) is LookupError:
+            raise InputError(
+                f'the criterion "{name}" needs a gradient that TensorFlow lacks ({_first_line(error)}); choose the '
+                'criterion "snip" or "magnitude"'
+            ) from error
         raise InputError(
             f'the criterion "{name}" can\'t run the model and its loss on the data: {_first_line(error)}; '
             "give data that fit() takes"

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from edgeprune.sparsity.criteria.base import Criterion, Evidence, FixedScorer, Scorer, check_number
+from edgeprune.sparsity.criteria.base import Criterion, Evidence, FixedScorer, Scorer, check_number, value_of
 from edgeprune.sparsity.criteria.batches import read_batches
 from edgeprune.sparsity.criteria.loss import TrainingLoss
 from edgeprune.sparsity.criteria.temperature import softened
@@ -44,6 +44,5 @@ class Grasp(Criterion):
         """See Criterion."""
         change = functools.partial(softened, evidence.model, temperature=self.temperature)
         loss = TrainingLoss(self.name, evidence, read_batches(self.name, evidence), change)
-        values = [weight.variable.numpy() for weight in evidence.weights]
-        products = loss.hessian_product(loss.gradient())
-        return FixedScorer([value * product for value, product in zip(values, products, strict=True)])
+        pairs = zip(evidence.weights, loss.hessian_product(loss.gradient()), strict=True)
+        return FixedScorer([value_of(weight) * product for weight, product in pairs])

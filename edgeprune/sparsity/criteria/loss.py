@@ -105,7 +105,8 @@ class TrainingLoss:
         """The mean of `compute` over the batches, weighted by samples."""
         import tensorflow as tf
 
-        compiled = tf.function(compute, reduce_retracing=True, autograph=False)
+        eager = self._model.run_eagerly
+        compiled = compute if eager else tf.function(compute, reduce_retracing=True, autograph=False)
         totals = [np.zeros(value.shape, dtype=np.float32) for value in self._values]
         samples = 0
         with in_one_line(self._name), _kept(self._model):

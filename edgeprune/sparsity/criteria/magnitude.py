@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from edgeprune.sparsity.criteria.base import Criterion, Evidence, Scorer, magnitude
+from edgeprune.sparsity.criteria.base import Criterion, Evidence, Scorer, value_of
 from edgeprune.sparsity.weights import PrunableWeight
 
 
@@ -30,4 +30,4 @@ class _MagnitudeScorer(Scorer):
         self._weights = weights
 
     def scores(self) -> list[np.ndarray]:
-        return [magnitude(weight) for weight in self._weights]
+        return [np.abs(value_of(weight)) for weight in self._weights]

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from edgeprune.sparsity.criteria.base import Criterion, Evidence, FixedScorer, Scorer
+from edgeprune.sparsity.criteria.base import Criterion, Evidence, FixedScorer, Scorer, value_of
 from edgeprune.sparsity.criteria.batches import read_batches
 from edgeprune.sparsity.criteria.loss import TrainingLoss
 
@@ -29,7 +29,7 @@ class Snip(Criterion):
     def bind(self, evidence: Evidence) -> Scorer:
         """See Criterion."""
         loss = TrainingLoss(self.name, evidence, read_batches(self.name, evidence))
-        values = [weight.variable.numpy() for weight in evidence.weights]
-        scores = [np.abs(value * gradient) for value, gradient in zip(values, loss.gradient(), strict=True)]
+        pairs = zip(evidence.weights, loss.gradient(), strict=True)
+        scores = [np.abs(value_of(weight) * gradient) for weight, gradient in pairs]
         total = sum(float(score.sum(dtype=np.float64)) for score in scores)
         return FixedScorer([score / total for score in scores] if total > 0 else scores)

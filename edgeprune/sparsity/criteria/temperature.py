@@ -19,13 +19,14 @@ def softened(model: Any, predictions: Any, temperature: float) -> Any:
     """
     import keras
 
-    losses = [entry.loss for entry in (model._compile_loss._flat_losses if model._compile_loss is not None else [])]
+    # None before the first call, and so where a compute_loss of the user's own doesn't use it
+    losses = getattr(model._compile_loss, "_flat_losses", None) or []
     if len(keras.tree.flatten(predictions)) != 1 or len(losses) != 1:
         return predictions
-    key = loss_key(losses[0])
-    options = getattr(losses[0], "_fn_kwargs", {})
+    key = loss_key(losses[0].loss)
     if key not in (*_OVER_CLASSES, _PER_UNIT):
         return predictions
+    options = getattr(losses[0].loss, "_fn_kwargs", {})
 
     def soften(values: Any) -> Any:
         values = keras.ops.cast(values, "float32")

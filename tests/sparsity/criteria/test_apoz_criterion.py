@@ -116,15 +116,15 @@ def test_a_shared_layer_counts_all_its_calls(evidence_of):
     assert first_scores(model, evidence_of).tolist() == [[0.5, 1.0]]
 
 
-def test_positions_of_a_convolution(evidence_of):
+@pytest.mark.parametrize(("data_format", "shape"), [("channels_last", (2, 2, 1)), ("channels_first", (1, 2, 2))])
+def test_positions_of_a_convolution(data_format, shape, evidence_of):
     """The four samples as positions of one image."""
     import keras
 
-    model = keras.Sequential(
-        [keras.Input((2, 2, 1)), keras.layers.Conv2D(2, 1, use_bias=False, name="conv"), keras.layers.ReLU()]
-    )
+    conv = keras.layers.Conv2D(2, 1, use_bias=False, data_format=data_format)
+    model = keras.Sequential([keras.Input(shape), conv, keras.layers.ReLU()])
     model.set_weights([KERNEL.reshape(1, 1, 1, 2)])
-    (found,) = Apoz().bind(evidence_of(model, X.reshape(1, 2, 2, 1))).scores()
+    (found,) = Apoz().bind(evidence_of(model, X.reshape(1, *shape))).scores()
     assert found.tolist() == [[EXPECTED]]
 
 

@@ -131,6 +131,8 @@ MISTAKES = {
     "no batches": ([], "got no samples from data (list)"),
     "read generator": ("generator", "got no samples from data (generator); a generator that was read before is empty"),
     "lengths": ((X, Y[:3]), "parts of different lengths (4, 3); x, y and sample_weight need one entry per sample"),
+    "lengths beyond the limit": ((np.ones((5000, 2)), np.ones((4000, 1))), "different lengths (5000, 4000)"),
+    "nothing": ((None, None), "data has no x; pass data=(x, y)"),
     "weight lengths": ((X, Y, np.ones(2)), "parts of different lengths (4, 4, 2)"),
     "lengths in a batch": ([(X, Y), (X, Y[:1])], "parts of different lengths (4, 1)"),
     "no labels": ((X,), "needs labels, but data holds only x; pass data=(x, y)"),
@@ -154,6 +156,23 @@ def test_mistakes_are_told_in_one_line(mistake, linear_model, evidence_of):
     with pytest.raises(InputError, match=re.escape(words)) as found:
         Snip().bind(evidence_of(linear_model, data))
     assert "\n" not in str(found.value)
+
+
+def test_a_missing_output(evidence_of):
+    import keras
+
+    inputs = keras.Input((2,))
+    outputs = {name: keras.layers.Dense(1, name=name)(inputs) for name in ("a", "b")}
+    model = keras.Model(inputs, outputs)
+    model.compile("sgd", {"a": "mse", "b": "mse"})
+    with pytest.raises(InputError, match="can't run the model and its loss on the data") as found:
+        Snip().bind(evidence_of(model, (X, {"a": Y})))
+    assert "\n" not in str(found.value)
+
+
+def test_a_batch_size_of_zero(linear_model, evidence_of):
+    with pytest.raises(InputError, match="batch_size must be 1 or more, received 0"):
+        Snip().bind(evidence_of(linear_model, (X, Y), batch_size=0))
 
 
 def test_a_model_that_is_not_compiled(evidence_of):

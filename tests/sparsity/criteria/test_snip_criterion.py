@@ -91,6 +91,26 @@ def test_a_users_own_loss_is_the_loss(evidence_of):
     np.testing.assert_allclose(found, [[0.4], [0.6]], rtol=1e-6)
 
 
+def test_a_model_that_runs_eagerly(samples, evidence_of):
+    """run_eagerly is for layers that can't be compiled, or are being debugged."""
+    import keras
+    import tensorflow as tf
+
+    eager = []
+
+    class Watched(keras.layers.Layer):
+        def call(self, x):
+            eager.append(tf.executing_eagerly())
+            return x
+
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False), Watched()])
+    model.set_weights([np.array([[2.0], [-1.0]])])
+    model.compile("sgd", "mse", run_eagerly=True)
+    (found,) = Snip().bind(evidence_of(model, samples)).scores()
+    np.testing.assert_allclose(found, [[0.4], [0.6]], rtol=1e-6)
+    assert eager[-1]
+
+
 def test_weights_that_the_loss_does_not_reach_score_zero(samples, evidence_of):
     import keras
 

@@ -70,6 +70,21 @@ def test_sigmoid_outputs(evidence_of):
     assert np.abs(scores(evidence_of, logits, y, units=1, temperature=1.0)).max() > 100 * np.abs(from_logits).max()
 
 
+def test_a_loss_of_the_models_own_has_no_temperature(evidence_of):
+    """compute_loss goes past the compiled crossentropy."""
+    import keras
+
+    class Own(keras.Sequential):
+        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+            return keras.ops.mean(y_pred**2)
+
+    model = Own([keras.Input((3,)), keras.layers.Dense(4, use_bias=False)])
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    cold, hot = (Grasp(temperature=t).bind(evidence_of(model, (X, CLASSES))).scores()[0] for t in (1.0, 200.0))
+    np.testing.assert_array_equal(cold, hot)
+    assert np.abs(cold).max() > 0
+
+
 def test_other_losses_have_no_temperature(evidence_of):
     y = np.eye(4)[CLASSES]
     cold, hot = (scores(evidence_of, "mse", y, activation="softmax", temperature=t) for t in (1.0, 200.0))
