@@ -36,8 +36,8 @@ def check_safe(config: Any, source: str) -> None:
     Raises:
         InputError: names the layer that would run code or has no translation.
     """
-    if not isinstance(config, dict) or config.get("class_name") not in _CONTAINERS:
-        kind = config.get("class_name") if isinstance(config, dict) else type(config).__name__
+    kind = config.get("class_name") if isinstance(config, dict) else type(config).__name__
+    if not isinstance(kind, str) or kind not in _CONTAINERS:
         raise InputError(
             f"{source}: {kind} is a subclassed model, whose layers are only connected in its code; "
             "write it as a functional model, keras.Model(inputs, outputs), and save that"
@@ -51,25 +51,28 @@ def _check_layer(entry: Any, source: str) -> None:
     kind, config = entry["class_name"], entry["config"]
     # The first Keras 2 wrote a Sequential as the bare list of its layers.
     config = {"layers": config} if isinstance(config, list) else config
-    if not isinstance(config, dict):
-        raise InputError(f"{source}: the settings of a {kind} layer are no table; save the model again")
-    name = str(config.get("name", entry.get("name", "")))
+    name = config.get("name", entry.get("name", "")) if isinstance(config, dict) else None
+    if not isinstance(config, dict) or not isinstance(name, str):
+        raise InputError(f"{source}: the settings of a {kind} layer are no table, or lack a name; save the model again")
     if kind not in _LAYERS or _is_foreign(entry):
         raise no_translation(name, str(entry.get("registered_name") or kind) if _is_foreign(entry) else kind)
     if kind in ("TFOpLambda", "SlicingOpLambda") and config.get("function") not in OPS:
         raise no_op(name, str(config.get("function")))
-    for layer in _children(config):
+    for layer in _children(config, source):
         _check_layer(layer, source)
     owned = {key: value for key, value in config.items() if key not in (*_LAYER_KEYS, *_LAYER_LISTS)}
     _check_objects([owned, {key: value for key, value in entry.items() if key != "config"}], name, kind, root=True)
 
 
-def _children(config: dict[str, Any]) -> Iterator[Any]:
+def _children(config: dict[str, Any], source: str) -> Iterator[Any]:
     for key in _LAYER_KEYS:
         if config.get(key) is not None:
             yield config[key]
     for key in _LAYER_LISTS:
-        yield from config.get(key) or ()
+        layers = config.get(key, [])
+        if not isinstance(layers, (list, tuple)):
+            raise InputError(f"{source}: its {key} are no list; save the model again")
+        yield from layers
 
 
 def _is_foreign(entry: dict[str, Any]) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from edgeprune.errors import InputError
 from edgeprune.interop.equal_outputs import check_equal
@@ -156,6 +158,22 @@ def test_tensorflow_functions(function, saved, tmp_path):
     assert_equal_outputs(old, new)
     named = {layer.name for layer in old.layers}
     assert named == {operation.name for operation in new.operations}
+
+
+_ENDS = st.none() | st.integers(-5, 5)
+_SLICES = st.builds(slice, _ENDS, _ENDS, st.none() | st.integers(1, 3) | st.integers(-2, -1))
+
+
+@settings(max_examples=25, deadline=None)
+@given(entries=st.lists(st.integers(-3, 2) | _SLICES, min_size=1, max_size=2), tail=st.just(...) | st.none())
+def test_any_slicing(entries, tail):
+    import tf_keras
+
+    index = (slice(None), *entries, *([] if tail is None else [tail]))
+    image = layers().Input((3, 3, 2))
+    new = from_keras2(tf_keras.Model(image, image[index]))
+    values = np.random.default_rng(0).normal(size=(2, 3, 3, 2)).astype("float32")
+    np.testing.assert_array_equal(new(values), values[index])
 
 
 @pytest.mark.parametrize(

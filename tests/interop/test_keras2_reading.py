@@ -8,6 +8,8 @@ import zipfile
 
 import h5py
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from edgeprune.errors import InputError
 from edgeprune.interop.keras2 import from_keras2
@@ -131,6 +133,42 @@ def test_endless_nesting_is_refused(depth, tmp_path):
         archive.writestr("config.json", layer * depth + "]}}" * depth)
     refusal(path)
     must_convert(path)
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    ls = layers()
+    parts = (ls.Conv2D(2, 3, activation="relu"), ls.BatchNormalization(), ls.Flatten(), ls.Dropout(0.5), ls.Dense(2))
+    path = saved(sequential((6, 6, 3), *parts), tmp_path_factory.mktemp("plain"), ".keras")
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def converted_or_refused(path):
+    """Anything else than an InputError of one line fails the test."""
+    try:
+        from_keras2(path)
+    except InputError as error:
+        if "\n" in str(error):
+            raise AssertionError("a message must be one line") from error
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], database=None)
+@given(data=st.data())
+def test_a_wrong_config_is_refused_in_one_line_or_loads(plain, tmp_path, data):
+    config = json.loads(plain["config.json"])
+    layer = data.draw(st.sampled_from(config["config"]["layers"]))
+    victim = data.draw(st.sampled_from([layer, layer["config"], config["config"], config]))
+    victim[data.draw(st.sampled_from(sorted(victim)))] = data.draw(
+        st.sampled_from(
+            [None, -1, 0, 2.5, True, [], {}, "x", {"class_name": "Conv2D"}, [None, 0], ["a"], "keras.layers"]
+        )
+    )
+    path = tmp_path / "wrong.keras"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in {**plain, "config.json": json.dumps(config)}.items():
+            archive.writestr(name, content)
+    converted_or_refused(path)
 
 
 def test_mixed_precision_and_adapted_statistics_are_read(tmp_path):

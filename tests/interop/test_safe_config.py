@@ -86,6 +86,8 @@ def lambda_layer(function):
         ({"module": "evil", **{k: v for k, v in pruned(dense()).items() if k != "module"}}, '"prune"'),
         ("Dense", "no class or settings"),
         ({"class_name": "Dense", "config": "x"}, "no table"),
+        (dense(name=1), "lack a name"),
+        ({"class_name": "RNN", "config": {"cells": 1}}, "no list"),
     ],
 )
 @pytest.mark.parametrize(
