@@ -23,7 +23,7 @@ SCOPES = ("layer", "global")
 _WHERE = "PruningCallback"
 
 
-class PruningCallback(keras.callbacks.Callback):
+class PruningCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
     """Prunes the model while `fit` trains it; pruned weights are exactly zero after every step and stay so afterwards.
 
         model.fit(..., callbacks=[PruningCallback(PolynomialSchedule(0.9, begin=0.1, end=0.7), pattern="2:4")])

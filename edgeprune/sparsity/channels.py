@@ -111,9 +111,9 @@ def channel_ranking(
             f'{where}: no channel of "{model.name}" can go; its layers are excluded, or coupled to the model\'s outputs'
         )
     scored = tuple(weight for weight, _, _ in makers)
-    own = per_layer(scored, layer_sparsity or {}, where=where)
+    own_of_layer = per_layer(scored, layer_sparsity or {}, where=where)
     by_group: list[float | None] = [None] * len(members)
-    for sparsity, (_, _, units) in zip(own, makers, strict=True):
+    for sparsity, (_, _, units) in zip(own_of_layer, makers, strict=True):
         present = np.zeros(len(blocked), dtype=bool)
         present[units] = True
         if sparsity is not None:

@@ -41,8 +41,7 @@ class MaskConstraint:
         it is updated before constraints are."""
         import tensorflow as tf
 
-        model = self._model()
-        optimizer = getattr(model, "optimizer", None)
+        optimizer: Any = getattr(self._model(), "optimizer", None)
         optimizer = getattr(optimizer, "inner_optimizer", optimizer)
         if not getattr(optimizer, "use_ema", False) or not optimizer.built:
             return

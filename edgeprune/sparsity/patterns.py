@@ -79,7 +79,8 @@ class NOfM:
         order = np.argsort(groups, axis=1, kind="stable")
         scores = groups.copy()
         np.put_along_axis(scores, order[:, self.m - self.n :], np.inf, axis=1)
-        return scores.reshape(*view.shape[:2], -1)[:, :, :inputs].reshape(-1)
+        flat: np.ndarray = scores.reshape(*view.shape[:2], -1)[:, :, :inputs].reshape(-1)
+        return flat
 
     def expand(self, keep: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
         return keep.reshape(shape)
@@ -103,7 +104,8 @@ class Block:
 
     def unit_scores(self, view: np.ndarray) -> np.ndarray:
         sums = self._blocks(_padded(view, (self.rows, self.columns), 0.0)).sum(axis=(2, 4), dtype=np.float32)
-        return (sums / self._sizes(view.shape[1], view.shape[2])).reshape(-1)
+        means: np.ndarray = sums / self._sizes(view.shape[1], view.shape[2])
+        return means.reshape(-1)
 
     def expand(self, keep: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
         positions, outputs, inputs = shape

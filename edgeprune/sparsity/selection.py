@@ -114,7 +114,7 @@ def _class_names(layer: Any) -> list[str]:
 
 def _named(one: LayerFilter) -> str:
     if isinstance(one, re.Pattern):
-        return one.pattern
+        return str(one.pattern)
     return one.__name__ if inspect.isclass(one) else str(one)
 
 
