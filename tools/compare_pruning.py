@@ -3,7 +3,7 @@
     python tools/compare_pruning.py --limit 20000 --epochs 8 --seeds 3 -o /tmp/compare-pruning
 
 Every training of a seed starts from the same weights and sees the same batches, for the same epochs with the same
-learning rates; sparsity counts kernels only. Only tickets with rewinding train longer: rounds + 1 times the epochs, which
+learning rates; sparsity counts kernels only. Only tickets with rewinding train longer, rounds + 1 times the epochs, as
 the table says. TFMOT's wrappers prune the same network in tf_keras. Prints one table of the mean change from the dense
 network in points with the single seeds; --json writes all numbers. Interrupted, the same command continues.
 """
