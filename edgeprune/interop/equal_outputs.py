@@ -23,31 +23,47 @@ def check_equal(old: Any, new: Any) -> None:
     Raises:
         InputError: the outputs differ, or the Keras 2 model can't be run at all.
     """
-    values, wanted = _run_old(old)
     import tensorflow as tf
 
-    received = new(_packed(new, values), training=False)
+    values, wanted = _run_old(old)
+    try:
+        received = tf.nest.flatten(new(_packed(new, values), training=False))
+    except (ValueError, TypeError, tf.errors.OpError) as error:
+        raise InputError(
+            f"the Keras 3 model can't be run on what the Keras 2 model takes: {_one_line(error)}; "
+            "rebuild the model in Keras 3 and load its weights layer by layer"
+        ) from error
     half = any(getattr(part, "compute_dtype", "") in ("float16", "bfloat16") for part in old.submodules)
-    for name, first, second in zip(old.output_names, wanted, tf.nest.flatten(received), strict=True):
-        first, second = np.asarray(first), np.asarray(second)
-        limit = max(_TOLERANCE.get(first.dtype.name, 0.0), 3e-2 if half else 0.0)
-        if first.shape != second.shape or not _close(first, second, limit):
-            raise InputError(
-                f'the Keras 3 model gives other values at output "{name}" than the Keras 2 model on random inputs; '
-                "rebuild the model in Keras 3 and load its weights layer by layer"
-            )
+    name = _first_difference(old.output_names, wanted, received, 3e-2 if half else 0.0)
+    if name is None:
+        return
+    if _first_difference(old.output_names, wanted, _run_old(old)[1], 0.0) is not None:
+        raise InputError(
+            f'the Keras 2 model gives random values at output "{name}"; '
+            "call its Dropout and noise layers without training=True and save it again"
+        )
+    raise InputError(
+        f'the Keras 3 model gives other values at output "{name}" than the Keras 2 model on random inputs; '
+        "rebuild the model in Keras 3 and load its weights layer by layer"
+    )
+
+
+def _first_difference(names: list[str], first: list[Any], second: list[Any], tolerance: float) -> str | None:
+    """The name of the first output that differs."""
+    for name, one, other in zip(names, map(np.asarray, first), map(np.asarray, second), strict=True):
+        limit = max(_TOLERANCE.get(one.dtype.name, 0.0), tolerance)
+        if one.shape != other.shape or not _close(one, other, limit):
+            return name
+    return None
 
 
 def _close(first: np.ndarray, second: np.ndarray, limit: float) -> bool:
-    if first.dtype.kind != "f":
+    if first.dtype.name not in _TOLERANCE:
         return bool(np.array_equal(first, second))
-    finite = np.abs(first[np.isfinite(first)]).astype(np.float64)
+    first, second = first.astype(np.float64), second.astype(np.float64)
+    finite = np.abs(first[np.isfinite(first)])
     scale = float(finite.max()) if finite.size else 0.0
-    return bool(
-        np.allclose(
-            second.astype(np.float64), first.astype(np.float64), rtol=0, atol=limit * scale + 1e-12, equal_nan=True
-        )
-    )
+    return bool(np.allclose(second, first, rtol=0, atol=limit * scale + 1e-12, equal_nan=True))
 
 
 def _run_old(model: Any) -> tuple[list[np.ndarray], list[Any]]:
@@ -65,7 +81,7 @@ def _run_old(model: Any) -> tuple[list[np.ndarray], list[Any]]:
             failure = error
     raise InputError(
         f"the Keras 2 model can't be run on random inputs, so its conversion can't be proved: "
-        f"{' '.join(str(failure).split())[:200]}; give its inputs fixed sizes and save it again"
+        f"{_one_line(failure)}; give its inputs fixed sizes and save it again"
     ) from failure
 
 
@@ -90,3 +106,7 @@ def _packed(model: Any, values: list[np.ndarray]) -> Any:
     if isinstance(model, keras.Sequential):
         return tensors[0]
     return keras.tree.pack_sequence_as(model.input, tensors)
+
+
+def _one_line(error: object) -> str:
+    return " ".join(str(error).split())[:200]

@@ -16,8 +16,10 @@ def from_keras2(model_or_path: Any) -> Any:
     Same outputs (both models are run on random inputs and compared), same layer names (a slash becomes an
     underscore) and same trainable flags. Wrappers of `prune_low_magnitude` and `cluster_weights` are taken off, in
     nested models too; a pruned weight is exactly zero. TensorFlow functions between the layers become Keras
-    operations where they have an equal one. Keras 2's hard_sigmoid, another function than Keras 3's, is kept equal by
-    scaling the weights before it.
+    operations where they have an equal one.
+
+    Keras 2's hard_sigmoid, another function than Keras 3's, is kept equal by scaling the weights before it by 1.2, or
+    by a Rescaling layer NAME_scale before an Activation layer. An activation that is a layer becomes NAME_activation.
 
     A compiled state is not carried over: the result has no optimizer, loss or metrics.
 

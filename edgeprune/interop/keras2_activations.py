@@ -14,6 +14,11 @@ _KERAS = f"elu exponential gelu {HARD_SIGMOID} linear mish relu selu sigmoid sof
 _TENSORFLOW = "elu gelu leaky_relu relu relu6 selu sigmoid silu softplus softsign tanh"
 _RENAMED = {"swish": "silu"}
 
+# What an activation may be called in a file.
+ACTIVATIONS = frozenset({*_KERAS.split(), *_TENSORFLOW.split()})
+# Layers without weights that Keras 2 takes as the activation of another layer.
+ACTIVATION_LAYERS = frozenset({"ELU", "LeakyReLU", "ReLU", "Softmax", "ThresholdedReLU"})
+
 
 def activation_name(function: Any, layer: Any) -> str:
     """The Keras 3 name of a Keras 2 layer's activation function; hard_sigmoid stands for Keras 2's meaning of it.

@@ -124,9 +124,9 @@ class _Replay:
                 self.trainable.append((self._made[id(inner)][0], bool(inner.trainable)))
             else:
                 self._made[id(inner)] = keras3_layers(inner, _part)
-                last = self._made[id(inner)][-1]
-                self.weights.append((inner, wrapped_weights(layer), last))
-                self.trainable.append((last, bool(inner.trainable)))
+                main = next(made for made in self._made[id(inner)] if made.name == keras3_name(inner.name))
+                self.weights.append((inner, wrapped_weights(layer), main))
+                self.trainable.append((main, bool(inner.trainable)))
         return self._made[id(inner)]
 
 
@@ -137,7 +137,9 @@ def _part(layer: Any) -> Any:
 
 def _single(layer: Any, made: list[Any]) -> Any:
     if len(made) > 1:
-        raise InputError(f'layer "{layer.name}" has the activation hard_sigmoid inside another layer; take it out')
+        raise InputError(
+            f'layer "{layer.name}" has an activation that needs a layer of its own inside another layer; take it out'
+        )
     return made[0]
 
 

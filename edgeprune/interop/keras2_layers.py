@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from edgeprune.errors import InputError
-from edgeprune.interop.keras2_activations import HARD_SIGMOID, HARD_SIGMOID_SCALE, activation_name
+from edgeprune.interop.keras2_activations import ACTIVATION_LAYERS, HARD_SIGMOID, HARD_SIGMOID_SCALE, activation_name
 
 _DIMENSIONS = ("1D", "2D", "3D")
 _PER_DIMENSION = (
@@ -69,6 +69,8 @@ _GATED = {"LSTM", "GRU", "LSTMCell", "GRUCell", *(f"ConvLSTM{d}" for d in _DIMEN
 def keras3_layers(layer: Any, child: Callable[[Any], Any]) -> list[Any]:
     """The Keras 3 layers that do what `layer` does, to be called one after the other; nearly always one.
 
+    The one with the name of `layer` has its weights. An activation that is a layer becomes one behind it.
+
     child: gives the Keras 3 layer for a layer held by `layer`.
 
     Raises:
@@ -97,6 +99,9 @@ def keras3_layers(layer: Any, child: Callable[[Any], Any]) -> list[Any]:
         raise InputError(f"{_named(layer)} can't be made in Keras 3: {' '.join(str(error).split())[:200]}") from error
     if kind == "Activation" and config["activation"] == HARD_SIGMOID:
         return [keras.layers.Rescaling(HARD_SIGMOID_SCALE, name=f"{made.name}_scale"), made]
+    if _is_activation_layer(layer):
+        (behind,) = keras3_layers(layer.activation, child)
+        return [made, type(behind)(**{**behind.get_config(), "name": f"{made.name}_activation"})]
     return [made]
 
 
@@ -154,6 +159,8 @@ def _parameters(cls: type) -> set[str]:
 def _value(layer: Any, key: str, value: Any) -> Any:
     import keras
 
+    if key == "activation" and _is_activation_layer(layer):
+        return "linear"
     if key in ("activation", "recurrent_activation"):
         name = activation_name(getattr(layer, key), layer)
         if name == HARD_SIGMOID and key == "activation" and type(layer).__name__ in _GATED:
@@ -172,6 +179,12 @@ def _value(layer: Any, key: str, value: Any) -> Any:
     if key == "axis" and isinstance(value, (list, tuple)) and len(value) == 1:
         return int(value[0])
     return value.item() if hasattr(value, "item") and getattr(value, "ndim", 1) == 0 else value
+
+
+def _is_activation_layer(layer: Any) -> bool:
+    kind = type(getattr(layer, "activation", None))
+    ours = kind.__module__.startswith("tf_keras.") and kind.__name__ in ACTIVATION_LAYERS
+    return ours and type(layer).__name__ not in (*_GATED, "SimpleRNN", "SimpleRNNCell")
 
 
 def _policy(layer: Any) -> str:

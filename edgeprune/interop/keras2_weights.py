@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from edgeprune.errors import InputError
-from edgeprune.interop.keras2_activations import HARD_SIGMOID, HARD_SIGMOID_SCALE, activation_name
+from edgeprune.interop.keras2_activations import HARD_SIGMOID_SCALE
 from edgeprune.interop.packages import WRAPPERS
 
 # Keras orders the gates of a kernel along its last axis: i, f, c, o in an LSTM and z, r, h in a GRU. The entries say
@@ -88,5 +88,6 @@ def _scaled(layer: Any, weights: list[np.ndarray]) -> list[np.ndarray]:
 
 
 def _is_hard(layer: Any, key: str) -> bool:
-    function = getattr(layer, key, None)
-    return function is not None and key in layer.get_config() and activation_name(function, layer) == HARD_SIGMOID
+    import tf_keras
+
+    return getattr(layer, key, None) is tf_keras.activations.hard_sigmoid

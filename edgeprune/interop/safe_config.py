@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from edgeprune.errors import InputError
+from edgeprune.interop.keras2_activations import ACTIVATION_LAYERS, ACTIVATIONS
 from edgeprune.interop.keras2_layers import TRANSLATED, no_translation
 from edgeprune.interop.keras2_ops import OPS, no_op
 from edgeprune.interop.packages import WRAPPERS
@@ -22,8 +23,6 @@ _LAYER_LISTS = ("layers", "cells")
 _OBJECT_MODULES = {
     *(f"keras.{name}" for name in ("initializers", "regularizers", "constraints", "activations")),
     "keras.mixed_precision",
-    "keras.layers",
-    "builtins",
 }
 _VALUES = {"__tuple__", "__tensor__", "__numpy__", "__ellipsis__"}
 
@@ -96,13 +95,24 @@ def _check_objects(value: Any, name: str, kind: str, *, root: bool = False) -> N
 
 
 def _check_object(value: dict[str, Any], name: str, kind: str) -> None:
-    module, described = value.get("module"), value.get("class_name")
-    if described is None and module is None:
-        return
-    custom = ">" in str(value.get("registered_name") or described)
-    known = module is None or module in _OBJECT_MODULES
-    if custom or not known or described == "Lambda" or (str(described).startswith("__") and described not in _VALUES):
+    if ("class_name" in value or "module" in value) and not _is_harmless(value):
+        described, module = value.get("class_name"), value.get("module")
+        described = value.get("config") if described == "function" else described
         raise InputError(
             f'layer "{name}" ({kind}) holds {described} from {module or "its file"}, which can run code or is not part '
             "of Keras; replace it with one of Keras's own and save the model again"
         )
+
+
+def _is_harmless(value: dict[str, Any]) -> bool:
+    kind, module = value.get("class_name"), value.get("module")
+    if not isinstance(kind, str) or ">" in str(value.get("registered_name") or kind):
+        return False
+    if kind.startswith("__"):
+        return module is None and kind in _VALUES
+    # tf_keras looks a function up by name, at last among Python's own.
+    if kind == "function":
+        return value.get("config") in ACTIVATIONS
+    if kind in _LAYERS or module == "keras.layers":
+        return kind in ACTIVATION_LAYERS and module in (None, "keras.layers")
+    return kind != "Lambda" and (module is None or module in _OBJECT_MODULES)

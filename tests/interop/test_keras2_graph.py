@@ -228,6 +228,13 @@ def test_other_outputs_are_seen():
         check_equal(old, new)
 
 
+def test_a_model_that_is_random_itself_is_refused():
+    ls = layers()
+    image = ls.Input((40,))
+    with pytest.raises(InputError, match='random values at output "noisy"'):
+        from_keras2(model(image, ls.Dropout(0.5, name="noisy")(image, training=True)))
+
+
 def test_open_sizes_and_whole_numbers_in_float_inputs():
     ls = layers()
     old = sequential((None, None, 3), ls.Conv2D(2, 3), ls.GlobalMaxPooling2D())

@@ -135,6 +135,19 @@ def test_hard_sigmoid_keeps_its_meaning(shape, make):
     assert_equal_outputs(old, from_keras2(old))
 
 
+@pytest.mark.parametrize("ending", [None, ".h5", ".keras"])
+def test_an_activation_that_is_a_layer_comes_behind(ending, tmp_path):
+    ls = layers()
+    shared = ls.LeakyReLU(0.1)
+    old = sequential(IMAGE, ls.Conv2D(2, 3, activation=shared, name="a"), ls.Dense(2, activation=shared, name="b"))
+    path = tmp_path / f"model{ending}"
+    if ending is not None:
+        old.save(path)
+    new = from_keras2(old if ending is None else path)
+    assert_equal_outputs(old, new)
+    assert [layer.name for layer in new.layers] == ["a", "a_activation", "b", "b_activation"]
+
+
 @pytest.mark.parametrize(
     "make",
     [
@@ -212,7 +225,7 @@ def relu(x):
         (lambda ls: ls.LocallyConnected2D(2, 3, name="local"), '"local" (LocallyConnected2D) has no translation'),
         (lambda ls: custom_dense(), '"mine" (Dense) has no translation'),
         (lambda ls: ls.Dense(2, activation=relu, name="a"), '"a" (Dense) has the activation relu'),
-        (lambda ls: ls.Dense(2, activation=ls.LeakyReLU(), name="a"), "has the activation LeakyReLU"),
+        (lambda ls: ls.Dense(2, activation=ls.PReLU(), name="a"), "has the activation PReLU"),
         (lambda ls: ls.Dense(2, kernel_regularizer=lambda w: 0.0, name="r"), '"r" (Dense) has the kernel_regularizer'),
         (lambda ls: ls.TimeDistributed(ls.Activation("hard_sigmoid")), "take it out"),
     ],

@@ -23,6 +23,10 @@ def glorot():
     return {"module": "keras.initializers", "class_name": "GlorotUniform", "config": {"seed": None}}
 
 
+def function(name):
+    return {"module": "builtins", "class_name": "function", "config": name, "registered_name": name}
+
+
 def op(function):
     return {"class_name": "TFOpLambda", "config": {"name": "tf.op", "function": function}, "name": "tf.op"}
 
@@ -48,6 +52,9 @@ def pruned(layer):
         sequential(pruned(dense()), sequential(dense())),
         sequential({"class_name": "TimeDistributed", "config": {"name": "t", "layer": sequential(dense())}}),
         sequential(op("math.add")),
+        sequential(dense(activation=function("gelu"))),
+        sequential(dense(activation={"module": "keras.layers", "class_name": "LeakyReLU", "config": {"alpha": 0.1}})),
+        sequential(dense(dtype={"module": "keras.mixed_precision", "class_name": "Policy", "config": {"name": "x"}})),
         {"class_name": "Sequential", "config": [dense()]},
         {"module": "tf_keras.src.engine.functional", **sequential(dense())},
     ],
@@ -75,7 +82,11 @@ def lambda_layer(function):
         (op(None), "calls tf.None"),
         (dense(activation=code()), 'layer "d" (Dense) holds __lambda__'),
         (dense(activation=lambda_layer(code())), 'layer "d" (Dense) holds Lambda'),
-        (dense(activation={"module": "os", "class_name": "function", "config": "system"}), "from os"),
+        (dense(activation=function("exit")), "holds exit from builtins"),
+        (dense(activation={"module": "builtins", "class_name": "eval", "config": {}}), "holds eval from builtins"),
+        (dense(activation=op("io.gfile.rmtree")), "holds TFOpLambda"),
+        (dense(activation={"module": "keras.layers", "class_name": "Hashing", "config": {}}), "holds Hashing"),
+        (dense(activation={"module": "os", "class_name": "function", "config": "system"}), "holds system from os"),
         (dense(kernel_initializer={"module": "keras.utils", "class_name": "get_file", "config": {}}), "keras.utils"),
         (dense(kernel_regularizer={"class_name": "L2", "config": {}, "registered_name": "mine>L2"}), "holds L2"),
         (dense(extra=[{"deep": {"module": "subprocess", "class_name": "Popen"}}]), "holds Popen from subprocess"),
