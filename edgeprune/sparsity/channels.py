@@ -1,6 +1,8 @@
 """Whole channels: masked in training with everything that reads them, removed by surgery afterwards.
 
 A channel that nothing reads adds nothing, so the surgically smaller model gives the same outputs as the masked one.
+Normalizations that take statistics over channels do read them, and would see others after surgery: what passes one
+stays.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ from edgeprune.graph.trace import Trace, trace
 from edgeprune.sparsity.selection import per_layer, select
 from edgeprune.sparsity.threshold import keep_largest
 from edgeprune.sparsity.weights import PrunableWeight, default_is_pruned, prunable_weights
+
+_OVER_CHANNELS = {"LayerNormalization", "RMSNormalization", "UnitNormalization", "GroupNormalization"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +94,7 @@ def channel_ranking(
     skipped = {id(w.variable) for w in weights if id(w.variable) not in selected and default_is_pruned(w)}
     traced = trace(model)
     groups = find_groups(traced)
-    blocked = np.zeros(len(groups.group_of_unit), dtype=bool)
+    blocked = _in_statistics(traced, groups)
     makers: list[tuple[PrunableWeight, int, np.ndarray]] = []
     by_variable = {id(weight.variable): weight for weight in weights}
     for found in _kernels(traced):
@@ -108,7 +112,8 @@ def channel_ranking(
     makers = [maker for maker in makers if free[maker[2]].any()]
     if not members or not makers:
         raise InputError(
-            f'{where}: no channel of "{model.name}" can go; its layers are excluded, or coupled to the model\'s outputs'
+            f'{where}: no channel of "{model.name}" can be masked; its layers are excluded, coupled to the model\'s '
+            "outputs, or normalized over channels (prune_channels can cut those)"
         )
     scored = tuple(weight for weight, _, _ in makers)
     own_of_layer = per_layer(scored, layer_sparsity or {}, where=where)
@@ -140,7 +145,7 @@ def remove_pruned_channels(model: Any) -> Any:
     """
     traced = trace(model)
     groups = find_groups(traced)
-    read = np.zeros(len(groups.group_of_unit), dtype=bool)
+    read = _in_statistics(traced, groups)
     for weight in _kernels(traced):
         value = np.asarray(weight.variable) != 0
         for axis, ids in weight.axes.items():
@@ -161,6 +166,16 @@ def remove_pruned_channels(model: Any) -> Any:
 
 def _kernels(traced: Trace) -> list[WeightAxes]:
     return [weight for weight in traced.context.weights.values() if weight.role == "kernel"]
+
+
+def _in_statistics(traced: Trace, groups: Groups) -> np.ndarray:
+    """(units,) bool: whether a normalization takes statistics over the channel and others."""
+    found = np.zeros(len(groups.group_of_unit), dtype=bool)
+    for call in traced.calls:
+        if any(kind.__name__ in _OVER_CHANNELS for kind in type(call.call.operation).__mro__):
+            for number in call.inputs:
+                found[np.unique(groups.unit_of_id[traced.tensors[number].ids])] = True
+    return found
 
 
 def _masked_kernels(traced: Trace, groups: Groups, free: np.ndarray) -> list[tuple[str, Any, dict[int, np.ndarray]]]:
