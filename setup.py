@@ -60,6 +60,7 @@ setup(
             "pytest>=8",
             "ruff==0.17.*",
             "scikit-learn>=1.4",
+            "tensorboard>=2.16",
         ],
         "examples": ["scikit-learn>=1.4"],
         "keras2": KERAS2,
