@@ -22,6 +22,7 @@ from edgeprune.sparsity.tickets.metric import choose_metric, evaluated, final_va
 from edgeprune.sparsity.tickets.records import Record, Records
 from edgeprune.sparsity.tickets.report import TicketReport, TicketRound, packed, round_name, unpacked
 from edgeprune.sparsity.tickets.search import Search, checked
+from edgeprune.sparsity.tickets.snapshot import Snapshot
 from edgeprune.sparsity.tickets.state import TrainingState, assign, assign_optimizer, capture_start, values
 
 _START, _POINT = "start", "rewind"
@@ -204,17 +205,15 @@ class _Run:
 
     def _train(self, number: int, initial_epoch: int) -> dict[str, float]:
         """Train in full; returns the last value of each metric."""
-        from edgeprune.sparsity.tickets.snapshot import SnapshotCallback
-
         search, pruner = self.search, self.pruner
-        watch = SnapshotCallback(search.point if number == 0 else None)
+        watch = Snapshot(search.point if number == 0 else None)
         learns = search.criterion.needs_gradients and number < search.rounds
         if learns:
             pruner.scorer = self._scorer()
             pruner.watch_gradients()
             search.model.train_function = None  # one that was compiled before would go on without the hook
         try:
-            result = search.fit(search.model, watch, initial_epoch)
+            result = search.fit(search.model, watch.callback, initial_epoch)
         finally:
             if learns:
                 pruner.stop_watching()
@@ -229,7 +228,7 @@ class _Run:
         history = getattr(result, "history", None)
         return final_values(history if isinstance(history, dict) and history else watch.logs)
 
-    def _keep_point(self, watch: Any) -> None:
+    def _keep_point(self, watch: Snapshot) -> None:
         point = self.search.point
         if not watch.began:
             raise InputError(

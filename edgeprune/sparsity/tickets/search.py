@@ -17,7 +17,7 @@ from edgeprune.sparsity.selection import select
 from edgeprune.sparsity.tickets.fit_call import FitCall, as_fit_call
 from edgeprune.sparsity.tickets.metric import name_of
 from edgeprune.sparsity.tickets.point import RewindPoint, parse_point
-from edgeprune.sparsity.tickets.state import built_optimizer, optimizer_variables
+from edgeprune.sparsity.tickets.state import built_optimizer
 from edgeprune.sparsity.weights import prunable_weights
 
 MODES = ("weights", "learning_rate")
@@ -63,7 +63,7 @@ class Search:
             "evaluate": None if self.evaluate is None else name_of(self.evaluate),
             "seed": self.seed,
             "the variables of the model:": [_described(variable) for variable in self.model.variables],
-            "the optimizer:": f"{type(optimizer).__name__} with {len(optimizer_variables(optimizer))} variables",
+            "the optimizer:": f"{type(optimizer).__name__} with {len(optimizer.variables)} variables",
             "the kernels of include and exclude:": list(self.kernels),
         }
 

@@ -26,7 +26,7 @@ class TrainingState:
 
 def capture(model: Any, epochs: int) -> TrainingState:
     """A copy of the state of the moment; memory: the model once and its optimizer once."""
-    return TrainingState(values(model.variables), values(optimizer_variables(model.optimizer)), epochs)
+    return TrainingState(values(model.variables), values(model.optimizer.variables), epochs)
 
 
 def capture_start(model: Any) -> TrainingState:
@@ -38,7 +38,7 @@ def capture_start(model: Any) -> TrainingState:
     optimizer = built_optimizer(model)
     steps = getattr(optimizer, "inner_optimizer", optimizer)._iterations
     fresh = optimizer if int(np.asarray(steps)) == 0 else _made_anew(model)
-    return TrainingState(values(model.variables), values(optimizer_variables(fresh)), 0)
+    return TrainingState(values(model.variables), values(fresh.variables), 0)
 
 
 def built_optimizer(model: Any) -> Any:
@@ -64,19 +64,6 @@ def _made_anew(model: Any) -> Any:
     return fresh
 
 
-def optimizer_variables(optimizer: Any) -> list[Any]:
-    """All variables of an optimizer and of those inside it. Nadam keeps one that `optimizer.variables` doesn't list."""
-    import keras
-
-    found = {id(variable): variable for variable in optimizer.variables}
-    inner = getattr(optimizer, "inner_optimizer", None)
-    for own in (optimizer, *([] if inner is None else [inner]), *getattr(optimizer, "_inner_optimizers", ())):
-        for value in vars(own).values():
-            if isinstance(value, keras.Variable):
-                found.setdefault(id(value), value)
-    return list(found.values())
-
-
 def values(variables: Sequence[Any]) -> tuple[np.ndarray, ...]:
     """Copies: an array of TensorFlow may share the variable's memory."""
     return tuple(np.asarray(variable).copy() for variable in variables)
@@ -91,7 +78,7 @@ def assign(variables: Sequence[Any], arrays: Sequence[np.ndarray]) -> None:
 
 def assign_optimizer(optimizer: Any, arrays: Sequence[np.ndarray], *, weights_stay: bool) -> None:
     """Write a recorded state into an optimizer. weights_stay: the model's weights are not those of that state."""
-    assign(optimizer_variables(optimizer), arrays)
+    assign(optimizer.variables, arrays)
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     if weights_stay and type(inner).__name__ == "ScheduleFreeAdamW":
         # Its momentum is a second set of weights, which would pull the model back.
