@@ -77,8 +77,10 @@ class Pruner:
             return
         keep = self._alive if self.regrows else self.masks.keep()
         position = {id(variable): number for number, variable in enumerate(self.masks.variables)}
+        # What is pruned has no value to come back with, so it ranks below everything else.
+        below = np.nextafter(min(own.min() for own in scores), np.float32(-np.inf))
         scores = [
-            _below(own, keep[position[id(weight.variable)]])
+            np.where(keep[position[id(weight.variable)]], own, below)
             for weight, own in zip(self.ranking.scored, scores, strict=True)
         ]
         chosen = self.ranking.masks(scores, pace, sparsity, self.scorer.threshold)
@@ -95,10 +97,3 @@ class Pruner:
     def sparsity(self) -> float:
         """Share of pruned weights over all masked ones."""
         return 1.0 - sum(layer.kept for layer in self.layers) / sum(layer.weights for layer in self.layers)
-
-
-def _below(scores: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """What is pruned has no value to come back with, so it ranks just below everything else of its kernel."""
-    if kept.all():
-        return scores
-    return np.where(kept, scores, np.nextafter(scores.min(), np.float32(-np.inf)))
