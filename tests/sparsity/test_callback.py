@@ -67,16 +67,6 @@ def test_every_criterion_reaches_the_exact_count(criterion: str, scope: str) -> 
     assert [layer.weights - layer.kept for layer in callback.layers] == zeros(model)
 
 
-def test_a_global_ramp_over_negative_scores_prunes_no_more_than_it_should() -> None:
-    """GraSP's scores are fixed and of both signs: pruned weights of one kernel rank below all of another."""
-    model, recorder = compiled(), Recorder()
-    callback = PruningCallback(LinearSchedule(0.75, begin=2, end=10, frequency=2), "grasp", scope="global", data=data())
-    model.fit(*data(), batch_size=BATCH, epochs=3, verbose=0, callbacks=[callback, recorder])
-    # quarters of the way: 18.75 % of 72 and of 192 weights are 13.5 and 36, rounded to even 14 and 36, and so on
-    steps = [(14, 36), (27, 72), (40, 108), (54, 144)]
-    assert [sum(seen) for seen in recorder.seen[4::2]] == [sum(step) for step in steps]
-
-
 def test_masks_follow_the_ramp_step_by_step() -> None:
     model, recorder = compiled(), Recorder()
     callback = PruningCallback(LinearSchedule(0.5, begin=2, end=6, frequency=2))
