@@ -44,6 +44,7 @@ _PUBLIC = {
     "load_target": "edgeprune.target",
     "make_plan": "edgeprune.pipeline.planning",
     "prune_channels": "edgeprune.pipeline.channels",
+    "reestimate_batchnorm": "edgeprune.pipeline.statistics",
     "remove_pruned_channels": "edgeprune.sparsity.channels",
     "unfreeze_sparsity": "edgeprune.sparsity.freeze",
 }

@@ -15,6 +15,7 @@ HEAVY_NAMES = {
     "build",
     "make_plan",
     "prune_channels",
+    "reestimate_batchnorm",
     "remove_pruned_channels",
 }
 
@@ -52,6 +53,7 @@ PUBLIC_NAMES = {
     "load_target",
     "make_plan",
     "prune_channels",
+    "reestimate_batchnorm",
     "remove_pruned_channels",
     "unfreeze_sparsity",
 }
