@@ -13,7 +13,9 @@ from edgeprune.target import QUANTIZE_MODES, Budget, budget_from, is_target_file
 from edgeprune.toml_table import Table, is_integer, is_number, read_text, shown
 
 DEFAULT_NAME = "edgeprune.toml"
-STRATEGIES = ("auto", "structured")
+STRATEGIES = ("auto", "structured", "sparse")
+# What "n:m" without numbers means: the pattern of the hardware that has one.
+DEFAULT_N_OF_M = "2:4"
 QUANTIZE_CHOICES = ("auto", *QUANTIZE_MODES)
 MAX_SEED = 2**32 - 1  # numpy takes no more
 CRITERIA = ("l1", "l2", "bn_scale", "fpgm", "taylor", "snip", "apoz", "mean_activation", "random")
@@ -22,7 +24,7 @@ ALLOCATIONS = ("auto", "uniform", "global", "greedy", "knapsack", "sensitivity",
 _T = TypeVar("_T")
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _MODULE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
-SPARSE_STRATEGY = re.compile(r"sparse|[0-9n]+:[0-9m]+")
+_N_OF_M = re.compile(r"(\d{1,6}):(\d{1,6})")
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,8 @@ class ProjectConfig:
         epochs: of fine-tuning per round.
         rounds: of prune -> fine-tune.
         batch_size: of training and evaluation.
-        strategy: one of STRATEGIES.
+        strategy: one of STRATEGIES, or N:M such as "2:4".
+        sparsity: the share of zeros in every kernel, in [0, 1), for the strategy "sparse".
         quantize: one of QUANTIZE_CHOICES.
         criterion: one of CRITERIA.
         allocation: one of ALLOCATIONS.
@@ -81,6 +84,7 @@ class ProjectConfig:
     rounds: int | None = None
     batch_size: int | None = None
     strategy: str = "auto"
+    sparsity: float | None = None
     quantize: str = "auto"
     criterion: str | None = None
     allocation: str | None = None
@@ -117,6 +121,14 @@ def parse_config(text: str, source: Path) -> ProjectConfig:
 def is_function_spec(data: str) -> bool:
     """Whether `--data` or the `data` key names `package.module:function` rather than a file or folder."""
     return _FUNCTION.fullmatch(data) is not None
+
+
+def n_of_m(strategy: str) -> str | None:
+    """The N:M pattern that a strategy names, "2:4" for "n:m"; None for a strategy of another form. N and M may be any
+    numbers."""
+    if strategy.lower() == "n:m":
+        return DEFAULT_N_OF_M
+    return strategy if _N_OF_M.fullmatch(strategy) else None
 
 
 def _model(top: Table, folder: Path) -> Path:
@@ -158,11 +170,22 @@ def _imports(top: Table, folder: Path) -> tuple[str, ...]:
 
 def _strategy(top: Table, folder: Path) -> str:
     value = top.values["strategy"]
-    if isinstance(value, str) and SPARSE_STRATEGY.fullmatch(value.lower()):
-        raise top.error(
-            "strategy", f'strategy "{value}" is not available in this version; one of {", ".join(STRATEGIES)} is'
-        )
-    return top.choice("strategy", STRATEGIES)
+    pattern = n_of_m(value) if isinstance(value, str) else None
+    if pattern is None:
+        if value not in STRATEGIES:
+            raise top.wrong("strategy", f'one of {", ".join(STRATEGIES)} or N:M such as "{DEFAULT_N_OF_M}"')
+        return str(value)
+    n, m = map(int, pattern.split(":"))
+    if not 1 <= n < m:
+        raise top.wrong("strategy", f'N:M with 1 <= N < M, such as "{DEFAULT_N_OF_M}"')
+    return pattern
+
+
+def _sparsity(top: Table, folder: Path) -> float:
+    value = top.values["sparsity"]
+    if not is_number(value) or not 0 <= value < 1:
+        raise top.wrong("sparsity", "a number of at least 0 and below 1, the share of zeros")
+    return float(value)
 
 
 def _validation_fraction(top: Table, folder: Path) -> float:
@@ -193,6 +216,7 @@ _READERS: dict[str, Callable[[Table, Path], object]] = {
     "rounds": _at_least(1, "rounds"),
     "batch_size": _at_least(1, "batch_size"),
     "strategy": _strategy,
+    "sparsity": _sparsity,
     "quantize": _one_of(QUANTIZE_CHOICES, "quantize"),
     "criterion": _one_of(CRITERIA, "criterion"),
     "allocation": _one_of(ALLOCATIONS, "allocation"),

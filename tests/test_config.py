@@ -174,12 +174,19 @@ def test_what_names_a_function(data: str, function: bool) -> None:
         ('"other"]', '"other.py/x"]', 'line 6: imports must be a list of module names, received the item "other.py/x"'),
         (
             '"structured"',
-            '"sparse"',
-            'line 11: strategy "sparse" is not available in this version; one of auto, structured is',
+            '"structred"',
+            'line 11: strategy must be one of auto, structured, sparse or N:M such as "2:4", received "structred"',
         ),
-        ('"structured"', '"2:4"', 'strategy "2:4" is not available in this version'),
-        ('"structured"', '"n:m"', 'strategy "n:m" is not available in this version'),
-        ('"structured"', '"structred"', 'line 11: strategy must be one of auto, structured, received "structred"'),
+        ('"structured"', '"4:2"', 'line 11: strategy must be N:M with 1 <= N < M, such as "2:4", received "4:2"'),
+        ('"structured"', '"0:4"', 'line 11: strategy must be N:M with 1 <= N < M, such as "2:4", received "0:4"'),
+        ('"structured"', "24", "line 11: strategy must be one of auto, structured, sparse or N:M"),
+        (
+            '"structured"',
+            '"sparse"\nsparsity = 1',
+            "line 12: sparsity must be a number of at least 0 and below 1, the share of zeros, received 1",
+        ),
+        ('"structured"', '"sparse"\nsparsity = -0.1', "line 12: sparsity must be a number of at least 0 and below 1"),
+        ('"structured"', '"sparse"\nsparsity = true', "received true"),
         ('"int8"', '"int4"', 'line 12: quantize must be one of auto, none, float16, dynamic, int8, received "int4"'),
         ('"int8"', "8", "received 8"),
         ('"l1"', '"l9"', "line 13: criterion must be one of l1, l2, bn_scale"),
@@ -290,3 +297,16 @@ VALUES = [
 )
 def test_any_value_under_any_key_loads_or_is_an_input_error(line: str, value: str) -> None:
     loads_or_input_error(FULL.replace(line, line.partition(" = ")[0] + " = " + value))
+
+
+@pytest.mark.parametrize(
+    ("written", "strategy"), [("2:4", "2:4"), ("1:4", "1:4"), ("n:m", "2:4"), ("N:M", "2:4"), ("sparse", "sparse")]
+)
+def test_sparse_strategies(written, strategy):
+    config = parse_config(f'strategy = "{written}"\n', Path("x.toml"))
+    assert (config.strategy, config.sparsity) == (strategy, None)
+
+
+def test_sparsity():
+    assert parse_config('strategy = "sparse"\nsparsity = 0.9\n', Path("x.toml")).sparsity == 0.9
+    assert parse_config("sparsity = 0\n", Path("x.toml")).sparsity == 0.0

@@ -18,7 +18,7 @@ from edgeprune.config import (
     parse_config,
 )
 from edgeprune.errors import InputError
-from edgeprune.pipeline.options import Options
+from edgeprune.pipeline.options import DEFAULT_SPARSITY, Options
 from edgeprune.target import is_target_file, load_target
 
 # The keys that are commented out show their default, or an example where there is none.
@@ -53,7 +53,8 @@ target = {target}
 # epochs = {epochs:<18} # of fine-tuning per round
 # batch_size = {batch_size}
 
-# strategy = "auto"           # {strategies}
+# strategy = "auto"           # {strategies}; or N:M such as "2:4"
+# sparsity = {sparsity:<18}# the share of zeros, for the strategy "sparse"
 # quantize = "auto"           # {quantize}
 # criterion = "taylor"        # {criteria}
 # allocation = "auto"         # {allocations}
@@ -119,6 +120,7 @@ def project_text(model: str | None, data: str | None, targets: tuple[str, ...], 
         rounds=Options.rounds,
         epochs=Options.epochs,
         batch_size=Options.batch_size,
+        sparsity=DEFAULT_SPARSITY,
         distillation_weight=Options.distillation_weight,
         distillation_temperature=Options.distillation_temperature,
     )

@@ -29,7 +29,8 @@ def project_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--size-kb", type=float, help="Limit: .tflite size in kB (1000 bytes)."),
         click.option("--ram-kb", type=float, help="Limit: peak RAM in kB (1000 bytes)."),
         click.option("--max-accuracy-drop", type=float, help="Limit: loss of the metric; 0.01 is one point."),
-        click.option("--strategy", help="auto or structured."),
+        click.option("--strategy", help="auto, structured (fewer channels), sparse or N:M such as 2:4."),
+        click.option("--sparsity", type=float, help="For --strategy sparse: the share of zeros.  [default: 0.8]"),
         click.option("--quantize", help="none, float16, dynamic, int8 or auto."),
         click.option("--criterion", help="How channels are ranked: " + ", ".join(CRITERIA) + "."),
         click.option("--allocation", help=", ".join(ALLOCATIONS) + "; auto compares them."),
@@ -104,7 +105,9 @@ def build_options(given: dict[str, Any], config: ProjectConfig) -> Any:
     """The pipeline's Options; what neither side sets keeps its default."""
     from edgeprune.pipeline.options import Options
 
-    names = ("strategy", "quantize", "criterion", "allocation", "epochs", "rounds", "batch_size", "seed")
+    if given.get("strategy") is not None and given["strategy"] != config.strategy:
+        config = replace(config, sparsity=None)  # the project's sparsity belongs to the project's strategy
+    names = ("strategy", "sparsity", "quantize", "criterion", "allocation", "epochs", "rounds", "batch_size", "seed")
     values = {name: _first(given.get(name), getattr(config, name)) for name in names}
     values |= {name: getattr(config.training, name) for name in _DISTILLATION}
     return Options(**{name: value for name, value in values.items() if value is not None})

@@ -11,10 +11,11 @@ from typing import Any
 
 from edgeprune.atomic import disk_error
 from edgeprune.errors import EdgepruneError, InputError, nearest
+from edgeprune.export.densify import densify_where_it_pays
 from edgeprune.export.failures import explain
 from edgeprune.export.float32 import as_float32
 from edgeprune.export.io_order import order_inputs_and_outputs, unfixed_tensors
-from edgeprune.export.modes import INT8_LOOP
+from edgeprune.export.modes import INT8_LOOP, SPARSE_DYNAMIC, SPARSE_MODES
 from edgeprune.export.quantize import Representative, named_samples, set_mode
 from edgeprune.export.serving import SIGNATURE, Serving, check_exportable, trace
 from edgeprune.quiet import muted_native_output, silence
@@ -22,7 +23,12 @@ from edgeprune.target import QUANTIZE_MODES
 
 
 def convert(
-    model: Any, mode: str, representative: Representative | None = None, *, per_channel_dense: bool = True
+    model: Any,
+    mode: str,
+    representative: Representative | None = None,
+    *,
+    per_channel_dense: bool = True,
+    sparse: bool = False,
 ) -> bytes:
     """Convert a functional or Sequential Keras model; the model itself is not changed.
 
@@ -32,6 +38,8 @@ def convert(
         in training; a few hundred samples of the training data.
     per_channel_dense: False gives int8 Dense weights one scale per tensor, which old runtimes need
         (`modes.allowed_modes` says when).
+    sparse: store weights with 30 % zeros or more in TFLite's sparse encoding where that is smaller, tensor by tensor;
+        not with dynamic. A whole file that would still grow (many small tensors) stays dense.
 
     The file's inputs and outputs are in the order of `model.inputs` and `model.outputs`; its signature names inputs as
     the model does and outputs output_0, output_1, ... The same model, samples and TensorFlow give the same bytes.
@@ -45,6 +53,8 @@ def convert(
         raise InputError(f'unknown quantization mode "{mode}"; {nearest(mode, QUANTIZE_MODES)}')
     if mode == "int8" and representative is None:
         raise InputError("int8 needs representative inputs to find the value ranges; give training data")
+    if sparse and mode == "dynamic":
+        raise InputError(f"the mode dynamic can't be combined with sparse weights: {SPARSE_DYNAMIC}; {SPARSE_MODES}")
     check_exportable(model)
     model = as_float32(model)
     layer_names = {layer.name for layer in model._flatten_layers(include_self=False)}
@@ -52,7 +62,10 @@ def convert(
         serving = trace(model)
         if mode == "int8" and serving.facts().has_loop:
             raise InputError(f"{INT8_LOOP}; use another --quantize mode or set unroll=True")
-        content = _run_converter(model, serving, mode, representative, per_channel_dense)
+        content = _run_converter(model, serving, mode, representative, per_channel_dense, sparse=False)
+        if sparse:
+            encoded = _run_converter(model, serving, mode, representative, per_channel_dense, sparse=True)
+            content = min(content, densify_where_it_pays(encoded), key=len)
     content = order_inputs_and_outputs(content, serving.input_names, serving.output_names)
     unfixed = unfixed_tensors(content)
     if unfixed:
@@ -64,7 +77,13 @@ def convert(
 
 
 def _run_converter(
-    model: Any, serving: Serving, mode: str, representative: Representative | None, per_channel_dense: bool
+    model: Any,
+    serving: Serving,
+    mode: str,
+    representative: Representative | None,
+    per_channel_dense: bool,
+    *,
+    sparse: bool,
 ) -> bytes:
     import tensorflow as tf
 
@@ -72,7 +91,7 @@ def _run_converter(
     with tempfile.TemporaryDirectory(prefix="edgeprune-") as folder:
         serving.save(Path(folder))
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SIGNATURE])
-        set_mode(converter, mode, samples)
+        set_mode(converter, mode, samples, sparse=sparse)
         # No public switch exists for this one; tests watch that it still works.
         converter._experimental_disable_per_channel_quantization_for_dense_layers = not per_channel_dense
         return bytes(converter.convert())

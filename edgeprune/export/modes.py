@@ -40,17 +40,21 @@ class ModeVerdict:
     per_channel_dense: bool = True
 
 
-def allowed_modes(target: Target, facts: ModelFacts, *, has_samples: bool = True) -> tuple[ModeVerdict, ...]:
+def allowed_modes(
+    target: Target, facts: ModelFacts, *, has_samples: bool = True, sparse: bool = False
+) -> tuple[ModeVerdict, ...]:
     """One verdict per mode, in the order of QUANTIZE_MODES.
 
-    `has_samples`: representative inputs are at hand (int8 needs them).
+    `has_samples`: representative inputs are at hand (int8 needs them). `sparse`: the weights will be stored sparsely.
     """
-    return tuple(_verdict(mode, target, facts, has_samples) for mode in QUANTIZE_MODES)
+    return tuple(_verdict(mode, target, facts, has_samples, sparse) for mode in QUANTIZE_MODES)
 
 
-def _verdict(mode: str, target: Target, facts: ModelFacts, has_samples: bool) -> ModeVerdict:
+def _verdict(mode: str, target: Target, facts: ModelFacts, has_samples: bool, sparse: bool) -> ModeVerdict:
     if not facts.fixed_size:
         return ModeVerdict(mode, False, "an input size is None, and such a file does not load; give --input-shape")
+    if mode == "dynamic" and sparse:
+        return ModeVerdict(mode, False, SPARSE_DYNAMIC)
     if mode == "int8" and not has_samples:
         return ModeVerdict(mode, False, "int8 needs representative inputs to find the value ranges; give --data")
     if mode == "int8" and facts.has_loop:
@@ -62,6 +66,9 @@ def _verdict(mode: str, target: Target, facts: ModelFacts, has_samples: bool) ->
     return ModeVerdict(mode, True, "")
 
 
+# Sparse convolutions don't load (ai-edge-litert 2.3, TensorFlow 2.21), block-sparse Dense crashes on ARM.
+SPARSE_DYNAMIC = "runtimes don't load, or crash on, sparse weights with dynamic-range int8"
+SPARSE_MODES = "use float16, none or int8"
 INT8_LOOP = "TensorFlow's int8 calibration crashes on loops (LSTM, GRU or another RNN layer without unroll=True)"
 
 

@@ -24,15 +24,19 @@ class Sizes:
     ram_bytes: int
 
 
-def write_tflite(job: Job, model: Any, mode: str, path: Path) -> Sizes:
+def write_tflite(job: Job, model: Any, mode: str, path: Path, *, sparse: bool = False) -> Sizes:
     """Convert `model` and write it; calibration samples are drawn where the mode needs them.
+
+    sparse: zeros are left out of the file where that makes it smaller.
 
     Raises:
         InputError: TFLite can't hold the model.
         ValidationError: the artifact would fail on the target's runtime.
     """
-    verdict = next(verdict for verdict in allowed_modes(job.target, job.facts) if verdict.mode == mode)
-    content = convert(model, mode, job.representative, per_channel_dense=verdict.per_channel_dense)
+    verdict = next(verdict for verdict in allowed_modes(job.target, job.facts, sparse=sparse) if verdict.mode == mode)
+    content = convert(
+        model, mode, job.representative, per_channel_dense=verdict.per_channel_dense, sparse=sparse and verdict.allowed
+    )
     write_bytes(path, content)
     runtime = job.target.runtime
     for trap in traps(path, runtime.package, runtime.version, job.target.isa):

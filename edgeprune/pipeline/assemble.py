@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,13 @@ from edgeprune.graph.surgery import copy_compiled_state
 from edgeprune.model_file import save_model
 from edgeprune.pipeline.analysis import Analysis, analyse
 from edgeprune.pipeline.costs import plan_costs
+from edgeprune.pipeline.goal import Goal
 from edgeprune.pipeline.job import Job, model_digest, training_text, versions
+from edgeprune.pipeline.kernels import NO_SPEED_FROM_ZEROS, Zeros, layer_zeros
+from edgeprune.pipeline.pictures import mask_pictures
 from edgeprune.pipeline.rounds import load_stage
 from edgeprune.pipeline.rows import cost_rows, layer_rows, layers_of, model_record
-from edgeprune.pipeline.search import Found, Goal
+from edgeprune.pipeline.search import Found
 from edgeprune.records.bench import BenchResult
 from edgeprune.records.network import Network
 from edgeprune.records.report import (
@@ -54,27 +58,28 @@ def assemble(
             f"the {goal.mode} model's outputs differ from the Keras model's by {parity.max_error:.3g} of their range, "
             f"tolerance {parity.tolerance:.3g}; nothing was written. Try another --quantize mode"
         )
-    before = _record(job, analysis.network, baseline, "none")
-    after = _record(job, final.network, found.export, goal.mode)
+    zeros_before, zeros_after = layer_zeros(analysis), layer_zeros(final)
+    before = _record(job, analysis.network, baseline, "none", zeros_before)
+    after = _record(job, final.network, found.export, goal.mode, zeros_after)
     dense, small = analysis.network, final.network
     report = BuildReport(
         target=job.target.name,
-        strategy="structured",
+        strategy=job.options.reported_strategy,
         seed=job.options.seed,
         baseline=before,
         result=after,
         budget=asdict(job.budget),
         limits=_limits(goal, baseline, found.export),
         layers=layer_rows(
-            layers_of(dense, plan_costs(dense, job.target, "none"), dense.full),
-            layers_of(small, plan_costs(small, job.target, goal.mode), small.full),
+            layers_of(dense, plan_costs(dense, job.target, "none"), dense.full, zeros_before),
+            layers_of(small, plan_costs(small, job.target, goal.mode), small.full, zeros_after),
         ),
         frozen=analysis.frozen(),
         rounds=tuple(_round_row(number, row) for number, row in enumerate(found.rounds, 1)),
         quantize_trials=tuple(_trial(job, row) for row in precision["trials"]),
         parity=parity,
         bench=bench,
-        notes=_notes(job, goal, found),
+        notes=_notes(job, goal, found, after),
         versions=versions(job.target),
         allocation_trials=_allocation_trials(job, found),
     )
@@ -82,10 +87,10 @@ def assemble(
     return report
 
 
-def _record(job: Job, network: Network, facts: dict[str, Any], mode: str) -> ModelRecord:
+def _record(job: Job, network: Network, facts: dict[str, Any], mode: str, zeros: Mapping[str, Zeros]) -> ModelRecord:
     metric = job.task.metric
     value = Metric(metric.name, facts["metric"], metric.higher_is_better)
-    return model_record(network, network.full, facts, job.target, mode, value)
+    return model_record(network, network.full, facts, job.target, mode, value, zeros=zeros)
 
 
 def _limits(goal: Goal, before: dict[str, Any], after: dict[str, Any]) -> tuple[LimitRow, ...]:
@@ -105,6 +110,7 @@ def _round_row(number: int, row: dict[str, Any]) -> RoundRow:
         metric_after_surgery=row["metric_after_surgery"],
         metric_after_training=row["metric_after_training"],
         epochs=row["epochs"],
+        sparsity=row.get("sparsity", 0.0),
     )
 
 
@@ -130,8 +136,14 @@ def _allocation_trials(job: Job, found: Found) -> tuple[AllocationTrial, ...]:
     return tuple(rows)
 
 
-def _notes(job: Job, goal: Goal, found: Found) -> tuple[str, ...]:
+def _notes(job: Job, goal: Goal, found: Found, after: ModelRecord) -> tuple[str, ...]:
     notes = [f"Data: {job.data.description}.", *job.task.notes]
+    if job.options.pattern is not None:
+        stored = found.export["zero_fraction"]
+        notes.append(
+            f"{after.sparsity:.1%} of the model's kernel weights are zero, {stored:.1%} of the weights in the file; "
+            f"{NO_SPEED_FROM_ZEROS}"
+        )
     if not found.rounds:
         dense = "the dense model" if goal.mode == "none" else f"the dense model in {goal.mode}"
         notes.append(f"Nothing was pruned: {dense} keeps the limits of latency, size and RAM.")
@@ -156,7 +168,8 @@ def _write(job: Job, report: BuildReport, model: Any, found: Found) -> None:
     document = report.to_json()
     write_json(folder / "report.json", document)
     write_json(folder / "plan.json", {"layers": document["layers"], "frozen": document["frozen"]})
-    write_text(folder / "report.html", render_html(report))
+    pictures = () if job.options.pattern is None else mask_pictures(model)
+    write_text(folder / "report.html", render_html(report, pictures))
     names = ("model.tflite", "model.keras", "report.json", "report.html", "plan.json")
     write_json(
         folder / "manifest.json",

@@ -139,9 +139,10 @@ def run(job: Job) -> BuildReport:
     from edgeprune.pipeline.assemble import assemble
     from edgeprune.pipeline.contest import check_candidate
     from edgeprune.pipeline.costs import corrections_from, plan_costs
+    from edgeprune.pipeline.goal import Goal, check_feasible
     from edgeprune.pipeline.measure import measure
     from edgeprune.pipeline.precision import choose_precision
-    from edgeprune.pipeline.search import Goal, check_feasible, search
+    from edgeprune.pipeline.search import search
     from edgeprune.plan.limits import resolve
 
     analysis = analyse(job.model)
@@ -158,11 +159,13 @@ def run(job: Job) -> BuildReport:
         return {"metric": metric, **vars(sizes)}
 
     baseline = job.stages.run("baseline", baseline_stage)
-    precision = job.stages.run("precision", lambda folder: choose_precision(job, network, baseline["metric"], folder))
-    mode = precision["mode"]
-    corrections = corrections_from(network, job.target, mode, precision["size_bytes"], precision["ram_bytes"])
     dense_ms = float(plan_costs(network, job.target, "none").model.latency_ms(network.full))
     limits = resolve(job.budget, dense_ms, baseline["size_bytes"], baseline["ram_bytes"])
+    precision = job.stages.run(
+        "precision", lambda folder: choose_precision(job, network, baseline["metric"], folder, limits)
+    )
+    mode = precision["mode"]
+    corrections = corrections_from(network, job.target, mode, precision["size_bytes"], precision["ram_bytes"])
     goal = Goal(limits, mode, corrections, baseline["metric"], job.budget.max_accuracy_drop)
     check_candidate(job.options.allocation, job.model)
     check_feasible(job, analysis, goal)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from edgeprune.errors import InputError
 from edgeprune.pipeline.options import Options
@@ -13,6 +15,10 @@ from edgeprune.pipeline.prepare import check_arguments, check_type, start_tensor
 from edgeprune.records.network import Network
 from edgeprune.records.report import FrozenRow, LayerRow, LimitRow, ModelRecord
 from edgeprune.target import Budget, Target
+
+if TYPE_CHECKING:
+    from edgeprune.cost.model import Corrections
+    from edgeprune.plan.limits import Limits
 
 
 @dataclass(frozen=True)
@@ -87,45 +93,50 @@ def _plan(
 ) -> PlanReport:
     import keras
 
-    from edgeprune.export.convert import convert
     from edgeprune.pipeline.allocation import ALLOCATIONS, allocate
     from edgeprune.pipeline.analysis import analyse
-    from edgeprune.pipeline.costs import corrections_from, plan_costs
+    from edgeprune.pipeline.costs import plan_costs
+    from edgeprune.pipeline.goal import shares_left, with_zeros, without_zeros
+    from edgeprune.pipeline.kernels import NO_SPEED_FROM_ZEROS, layer_zeros, planned_kernels
     from edgeprune.pipeline.rows import cost_rows, layer_rows, layers_of, model_record
     from edgeprune.plan.limits import resolve
 
     keras.utils.set_random_seed(options.seed)
     analysis = analyse(model)
     network, full = analysis.network, analysis.network.full
-    mode = _mode(model, network, target, options, notes)
     scores = analysis.scores(
         options.criterion,
         aggregate=options.aggregate,
         normalize=options.normalize,
         **_score_options(model, train, options, task, search_path),
     )
-    with tempfile.TemporaryDirectory(prefix="edgeprune-") as folder:
-        from edgeprune.atomic import write_bytes
-        from edgeprune.pipeline.artifact import sizes_of
-
-        dense = Path(folder) / "dense.tflite"
-        write_bytes(dense, convert(model, "none"))
-        sizes = sizes_of(dense)
-    before = plan_costs(
-        network, target, "none", corrections_from(network, target, "none", sizes.size_bytes, sizes.ram_bytes)
-    )
-    # What is not weights (graph, names, metadata) takes about the same bytes in every mode.
-    elsewhere = replace(before.model.corrections, ram_bytes=0)
-    after = before if mode == "none" else plan_costs(network, target, mode, elsewhere)
+    before = plan_costs(network, target, "none", _corrections(model, network, target, "none"))
     baseline_costs = before.exact(full)
     limits = resolve(budget, **baseline_costs)
+    mode = _mode(model, network, target, options, limits, notes)
+    # What is not weights (graph, names, metadata) takes about the same bytes in every mode.
+    elsewhere = replace(before.model.corrections, ram_bytes=0)
+    if options.pattern is not None and mode == "float16":
+        # With few values left the rest counts; this mode needs no data, so that it can be looked at.
+        elsewhere = _corrections(model, network, target, mode)
+    after = before if mode == "none" else plan_costs(network, target, mode, elsewhere)
     name = options.allocation
     if name not in ALLOCATIONS:  # the others validate the model, which a plan does not
         name = "knapsack"
         notes.append(f'Channels are allocated by "{name}"; a build decides "{options.allocation}" by validation.')
-    allocation = allocate(name, scores, after, limits, target.channel_multiple)
-    baseline = model_record(network, full, baseline_costs, target, "none")
-    planned = model_record(network, allocation.kept, allocation.costs, target, mode)
+    shares = shares_left(model, options, mode, after.exact(full))
+    kept = allocate(name, scores, after, without_zeros(limits, shares), target.channel_multiple).kept
+    costs = after.exact(kept)
+    zeros_before = layer_zeros(analysis)
+    zeros_after = zeros_before
+    if options.pattern is not None:
+        smaller = analysis if np.array_equal(kept, full) else analyse(analysis.shrink(scores, kept))
+        kernels = planned_kernels(smaller.model, options.pattern, options.final_sparsity)
+        zeros_after = layer_zeros(smaller, kernels)
+        costs = with_zeros(costs, kernels.values(), mode)
+        notes.append(f"{options.reported_strategy}: {NO_SPEED_FROM_ZEROS}")
+    baseline = model_record(network, full, baseline_costs, target, "none", zeros=zeros_before)
+    planned = model_record(network, kept, costs, target, mode, zeros=zeros_after)
     if budget.max_accuracy_drop is not None:
         notes.append(f"Whether the accuracy drop stays within {budget.max_accuracy_drop:g} only a build can tell.")
     return PlanReport(
@@ -134,26 +145,41 @@ def _plan(
         baseline=baseline,
         planned=planned,
         budget=asdict(budget),
-        limits=cost_rows(limits, baseline_costs, allocation.costs),
-        layers=layer_rows(layers_of(network, before, full), layers_of(network, after, allocation.kept)),
+        limits=cost_rows(limits, baseline_costs, costs),
+        layers=layer_rows(layers_of(network, before, full, zeros_before), layers_of(network, after, kept, zeros_after)),
         frozen=analysis.frozen(),
         notes=tuple(notes),
     )
 
 
-def _mode(model: Any, network: Network, target: Target, options: Options, notes: list[str]) -> str:
+def _corrections(model: Any, network: Network, target: Target, mode: str) -> Corrections:
+    """What the predictions for a dense model miss, by converting it. mode: one that needs no data."""
+    from edgeprune.atomic import write_bytes
+    from edgeprune.export.convert import convert
+    from edgeprune.pipeline.artifact import sizes_of
+    from edgeprune.pipeline.costs import corrections_from
+
+    with tempfile.TemporaryDirectory(prefix="edgeprune-") as folder:
+        dense = Path(folder) / "dense.tflite"
+        write_bytes(dense, convert(model, mode))
+        sizes = sizes_of(dense)
+    return corrections_from(network, target, mode, sizes.size_bytes, sizes.ram_bytes)
+
+
+def _mode(model: Any, network: Network, target: Target, options: Options, limits: Limits, notes: list[str]) -> str:
     """The mode a build would try first."""
     from edgeprune.export.modes import allowed_modes
     from edgeprune.export.serving import model_facts
-    from edgeprune.pipeline.precision import fastest_first
+    from edgeprune.pipeline.precision import preferred
 
     # Without data int8 is planned for all the same: a build has data.
-    verdicts = {verdict.mode: verdict for verdict in allowed_modes(target, model_facts(model))}
+    found = allowed_modes(target, model_facts(model), sparse=options.pattern is not None)
+    verdicts = {verdict.mode: verdict for verdict in found}
     if options.quantize != "auto":
         if not verdicts[options.quantize].allowed:
             raise InputError(f"--quantize {options.quantize} can't be used: {verdicts[options.quantize].reason}")
         return options.quantize
-    allowed = [mode for mode in fastest_first(network, target) if verdicts[mode].allowed]
+    allowed = [mode for mode in preferred(model, network, target, options, limits) if verdicts[mode].allowed]
     if not allowed:
         raise InputError(f"no quantization mode can be used: {verdicts['none'].reason}")
     if allowed[0] != "none":

@@ -1,4 +1,8 @@
-"""Choosing the quantization mode on the dense model: the fastest one that keeps the accuracy."""
+"""Choosing the quantization mode on the dense model: the fastest one that keeps the accuracy.
+
+Where kernels become sparse the file is what counts, as zeros save no time: modes in which zeros alone keep all limits
+come first, in the order of _SPARSE_ORDER; without any, channels have to go too, and the fastest mode is best again.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,11 @@ from edgeprune.errors import InputError, ValidationError
 from edgeprune.export.modes import allowed_modes
 from edgeprune.pipeline.artifact import tflite_metric, write_tflite
 from edgeprune.pipeline.costs import plan_costs
+from edgeprune.pipeline.goal import with_zeros
 from edgeprune.pipeline.job import Job
+from edgeprune.pipeline.kernels import planned_kernels
+from edgeprune.pipeline.options import Options
+from edgeprune.plan.limits import Limits
 from edgeprune.progress import say
 from edgeprune.records.network import Network
 from edgeprune.target import QUANTIZE_MODES, Target
@@ -20,20 +28,29 @@ from edgeprune.task.drop import drop
 _DEFAULT_DROP = 0.01
 
 
-def choose_precision(job: Job, network: Network, baseline_metric: float, folder: Path) -> dict[str, Any]:
-    """Try the allowed modes from the fastest on and take the first that loses at most half of the allowed drop.
+# float16 halves every value and needs no calibration; int8 doesn't store Dense kernels sparsely at all.
+_SPARSE_ORDER = ("float16", "none", "int8")
+
+
+def choose_precision(
+    job: Job, network: Network, baseline_metric: float, folder: Path, limits: Limits
+) -> dict[str, Any]:
+    """Try the allowed modes from the best on (see the module) and take the first that loses at most half of the allowed
+    drop.
 
     The other half is left for pruning. With `--quantize MODE` that mode is taken whatever it loses.
 
     Returns:
         mode, sizes of the dense model in it, and one row per mode that was considered.
     """
-    verdicts = {verdict.mode: verdict for verdict in allowed_modes(job.target, job.facts)}
+    sparse = job.options.pattern is not None
+    verdicts = {verdict.mode: verdict for verdict in allowed_modes(job.target, job.facts, sparse=sparse)}
     wanted = job.options.quantize
     if wanted != "auto" and not verdicts[wanted].allowed:
         raise InputError(f"--quantize {wanted} can't be used for {job.target.name}: {verdicts[wanted].reason}")
     latency = latencies(network, job.target)
-    order = fastest_first(network, job.target) if wanted == "auto" else [wanted]
+    order = preferred(job.model, network, job.target, job.options, limits) if wanted == "auto" else [wanted]
+    better = "preferred" if sparse else "faster"
     allowed = job.budget.max_accuracy_drop
     allowed = (_DEFAULT_DROP if allowed is None else allowed) / 2
 
@@ -45,7 +62,7 @@ def choose_precision(job: Job, network: Network, baseline_metric: float, folder:
             trials.append(_trial(mode, None, None, verdicts[mode].reason))
             continue
         if chosen is not None:
-            trials.append(_trial(mode, None, None, f"not tried: {chosen['quantize']} is faster and accurate enough"))
+            trials.append(_trial(mode, None, None, f"not tried: {chosen['quantize']} is {better} and accurate enough"))
             continue
         path = folder / f"dense.{mode}.tflite"
         say(f"trying {mode}: predicted {latency[mode]:.3g} ms on {job.target.title}")
@@ -67,7 +84,8 @@ def choose_precision(job: Job, network: Network, baseline_metric: float, folder:
             trial["reason"] = "asked for"
             chosen = trial
         elif lost <= allowed:
-            trial["reason"] = f"the fastest that loses at most {allowed:.4g} before pruning (half of the allowed drop)"
+            first = "first choice for sparse weights" if sparse else "fastest"
+            trial["reason"] = f"the {first} that loses at most {allowed:.4g} before pruning (half of the allowed drop)"
             chosen = trial
         else:
             trial["reason"] = f"loses {lost:.4g} before pruning, more than {allowed:.4g} (half of the allowed drop)"
@@ -91,8 +109,23 @@ def latencies(network: Network, target: Target) -> dict[str, float]:
     return {mode: float(plan_costs(network, target, mode).model.latency_ms(network.full)) for mode in QUANTIZE_MODES}
 
 
+def preferred(model: Any, network: Network, target: Target, options: Options, limits: Limits) -> list[str]:
+    """The modes in the order in which a build tries them."""
+    order = fastest_first(network, target)
+    if options.pattern is None:
+        return order
+    kernels = planned_kernels(model, options.pattern, options.final_sparsity).values()
+
+    def keeps_limits(mode: str) -> bool:
+        costs = with_zeros(plan_costs(network, target, mode).exact(network.full), kernels, mode)
+        return all(costs[name] <= limit for name, limit in limits.items())
+
+    enough = [mode for mode in _SPARSE_ORDER if keeps_limits(mode)]
+    return enough + [mode for mode in order if mode not in enough]
+
+
 def fastest_first(network: Network, target: Target) -> list[str]:
-    """The modes in the order in which a build tries them; of equals the one that stores fewer bytes first."""
+    """The modes from the fastest on; of equals the one that stores fewer bytes first."""
     found = latencies(network, target)
     return sorted(QUANTIZE_MODES, key=lambda mode: (found[mode], -QUANTIZE_MODES.index(mode)))
 

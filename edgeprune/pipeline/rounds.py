@@ -32,7 +32,7 @@ from edgeprune.recover.distillation import Distillation
 from edgeprune.recover.finetune import Recipe, finetune
 
 # Samples for BatchNorm statistics: enough for stable means, bounded time.
-_STATISTICS_SAMPLES = 12800
+STATISTICS_SAMPLES = 12800
 # Validation samples that judge each of some hundred probes of the sensitivity map.
 _SENSITIVITY_SAMPLES = 1024
 
@@ -66,7 +66,7 @@ def prune_round(
         measured = sensitivity(job, analysis, scores) if allocation == SENSITIVITY else None
         kept = allocate(allocation, scores, costs, limits, job.target.channel_multiple, measured).kept
         smaller = analysis.shrink(scores, kept)
-        refresh_statistics(job, smaller, _STATISTICS_SAMPLES)
+        refresh_statistics(job, smaller, STATISTICS_SAMPLES)
         save_model(smaller, cut)
     model = load_stage(job, cut)
     return train_and_record(job, model, mode, corrections, title, seed, folder)
@@ -81,8 +81,13 @@ def train_and_record(
     seed: int,
     folder: Path,
     epochs: int | None = None,
+    *,
+    after: str = "the cut",
 ) -> dict[str, Any]:
-    """Fine-tune `model`, for the epochs of the options unless given, and write folder/model.keras."""
+    """Fine-tune `model`, for the epochs of the options unless given, and write folder/model.keras.
+
+    after: what messages say was done to the model before.
+    """
     done = finetune(
         model,
         job.data.train,
@@ -99,7 +104,7 @@ def train_and_record(
     finite = [value for value in done.metrics if math.isfinite(value)]
     if not finite:
         raise ValidationError(
-            f"{title}: {job.task.metric.name} is {done.metrics[-1]} after the cut and after training; give a larger "
+            f"{title}: {job.task.metric.name} is {done.metrics[-1]} after {after} and after training; give a larger "
             "budget, more --rounds or a lower learning_rate"
         )
     better, worse = (max, min) if job.task.metric.higher_is_better else (min, max)
@@ -114,7 +119,7 @@ def train_and_record(
     }
     say(
         f"{title}: predicted {costs['latency_ms']:.3g} ms, {job.task.metric.name} "
-        f"{row['metric_after_surgery']:.4f} after the cut, {row['metric_after_training']:.4f} after training"
+        f"{row['metric_after_surgery']:.4f} after {after}, {row['metric_after_training']:.4f} after training"
     )
     return row
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from edgeprune.cost.counts import ExtentTable, total_macs, total_params
 from edgeprune.pipeline.costs import PlanCosts
+from edgeprune.pipeline.kernels import Zeros, total
 from edgeprune.plan.limits import Limits
 from edgeprune.records.network import Network
 from edgeprune.records.report import Latency, LayerRow, LimitRow, Metric, ModelRecord
@@ -34,8 +35,13 @@ def model_record(
     target: Target,
     mode: str,
     metric: Metric | None = None,
+    *,
+    zeros: Mapping[str, Zeros],
 ) -> ModelRecord:
-    """A network under a plan as a report shows it; the latency is predicted. kept: (groups,)."""
+    """A network under a plan as a report shows it; the latency is predicted.
+
+    kept: (groups,). zeros: those in the kernels of each layer.
+    """
     return ModelRecord(
         metric=metric,
         size_bytes=int(costs["size_bytes"]),
@@ -44,6 +50,7 @@ def model_record(
         peak_ram_bytes=int(costs["ram_bytes"]),
         latency_ms=Latency(costs["latency_ms"], "predicted", target.title, target.threads),
         quantize=mode,
+        sparsity=total(zeros.values()).share,
     )
 
 
@@ -54,11 +61,12 @@ class _Layer:
     macs: int
     params: int
     latency_ms: float
+    sparsity: float
 
 
 def layer_rows(before: Mapping[str, _Layer], after: Mapping[str, _Layer]) -> tuple[LayerRow, ...]:
     """One row per layer with weights and work, in execution order."""
-    gone = _Layer("", 0, 0, 0, 0.0)  # with a residual block that was dropped whole
+    gone = _Layer("", 0, 0, 0, 0.0, 0.0)  # with a residual block that was dropped whole
     return tuple(
         LayerRow(
             layer=name,
@@ -71,13 +79,15 @@ def layer_rows(before: Mapping[str, _Layer], after: Mapping[str, _Layer]) -> tup
             params_after=after.get(name, gone).params,
             latency_ms_before=old.latency_ms,
             latency_ms_after=after.get(name, gone).latency_ms,
+            sparsity_before=old.sparsity,
+            sparsity_after=after.get(name, gone).sparsity,
         )
         for name, old in before.items()
     )
 
 
-def layers_of(network: Network, costs: PlanCosts, kept: np.ndarray) -> dict[str, _Layer]:
-    """What each computing layer is and costs under a plan. kept: (groups,)."""
+def layers_of(network: Network, costs: PlanCosts, kept: np.ndarray, zeros: Mapping[str, Zeros]) -> dict[str, _Layer]:
+    """What each computing layer is and costs under a plan. kept: (groups,). zeros: those in each layer's kernels."""
     widths = network.widths(kept)
     macs = ExtentTable([op.macs for op in network.ops]).values(widths)
     params = ExtentTable([weight.extent for weight in network.weights]).values(widths)
@@ -95,5 +105,6 @@ def layers_of(network: Network, costs: PlanCosts, kept: np.ndarray) -> dict[str,
                 macs=int(macs[number]) + (earlier.macs if earlier else 0),
                 params=owned.get(op.layer, 0),
                 latency_ms=float(latency[number]) + (earlier.latency_ms if earlier else 0.0),
+                sparsity=zeros.get(op.layer, Zeros()).share,
             )
     return found

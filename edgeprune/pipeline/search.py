@@ -1,48 +1,38 @@
-"""From the dense model to one that keeps the budget: rounds, export, and more rounds where a limit is still missed."""
+"""From the dense model to one that keeps the budget: rounds that remove channels, a sparse round where the strategy has
+one, export, and more rounds where a limit is still missed."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from edgeprune.cost.model import Corrections
-from edgeprune.errors import BudgetError
+from edgeprune.cost.sparse_encoding import saved_bytes
 from edgeprune.graph.blocks import drop_blocks, find_blocks
 from edgeprune.model_file import save_model
-from edgeprune.pipeline.allocation import DEPTH, allocate
+from edgeprune.pipeline.allocation import DEPTH
 from edgeprune.pipeline.analysis import Analysis, analyse
-from edgeprune.pipeline.artifact import Sizes, tflite_metric, write_tflite
+from edgeprune.pipeline.artifact import tflite_metric, write_tflite
 from edgeprune.pipeline.contest import Trials, chosen
 from edgeprune.pipeline.costs import plan_costs
+from edgeprune.pipeline.goal import Goal, shares_left, without_zeros
 from edgeprune.pipeline.job import Job
-from edgeprune.pipeline.rounds import (
-    load_stage,
-    prune_round,
-    train_and_record,
-)
-from edgeprune.pipeline.rows import cost_rows
+from edgeprune.pipeline.kernels import planned_kernels, stored_kernels
+from edgeprune.pipeline.options import SPARSE
+from edgeprune.pipeline.rounds import load_stage, prune_round, train_and_record
+from edgeprune.pipeline.sparse import sparse_round, train_frozen
 from edgeprune.plan.limits import Limits, between
 from edgeprune.task.drop import drop
+from edgeprune.tflite.inspect import inspect
 from edgeprune.validate.parity import check_parity
 
 # After the planned rounds: how often a limit that the real file still misses is tried again.
 _EXTRA_ROUNDS = 2
 # How many times the usual epochs a round of training alone takes.
 _PATIENT = 3
-
-
-@dataclass(frozen=True)
-class Goal:
-    """What has to be reached: cost limits, the accuracy limit and the mode they are meant in."""
-
-    limits: Limits
-    mode: str
-    corrections: Corrections
-    baseline_metric: float
-    max_drop: float | None
+# More zeros than this cost more accuracy than removing channels does.
+MAX_SPARSITY = 0.95
 
 
 @dataclass(frozen=True)
@@ -55,74 +45,152 @@ class Found:
     allocations: tuple[dict[str, Any], ...]
 
 
-def check_feasible(job: Job, analysis: Analysis, goal: Goal) -> None:
-    """Refuse a budget that no plan can meet, before anything is trained.
-
-    Raises:
-        BudgetError: names the smallest costs that pruning can reach and the limits that stop it.
-    """
-    scores = tuple(np.ones(len(units)) for units in analysis.groups.units)
-    costs = plan_costs(analysis.network, job.target, goal.mode, goal.corrections)
-    allocation = allocate("greedy", scores, costs, goal.limits, job.target.channel_multiple)
-    if allocation.missed:
-        raise BudgetError(
-            f"the budget can't be met by pruning channels: {closest_text(allocation.costs, goal.limits)}; "
-            f"every group is at its smallest ({job.target.channel_multiple} channels). Allow more{_whose(job)}, "
-            "or change the model",
-            allocation.costs,
-        )
-
-
-def _whose(job: Job) -> str:
-    """Where the limits come from when the user set none."""
-    if not job.default_budget:
-        return ""
-    return f" (these limits are the default budget of {job.target.name}: set --latency-ms, --size-kb or --ram-kb)"
-
-
-def closest_text(costs: dict[str, float], limits: Limits) -> str:
-    """The limits that are missed, with the closest values reached."""
-    words = {"latency_ms": "ms latency", "size_kb": "kB file size", "ram_kb": "kB RAM"}
-    missed = [row for row in cost_rows(limits, costs, costs) if not row.met]
-    return "; ".join(f"closest {row.result:.4g} {words[row.name]}, limit {row.limit:.4g}" for row in missed)
-
-
 def search(job: Job, analysis: Analysis, goal: Goal) -> Found:
-    """Prune in rounds of shrinking limits, export, and correct what the real file still misses."""
-    costs = plan_costs(analysis.network, job.target, goal.mode, goal.corrections).exact(analysis.network.full)
-    rounds: list[dict[str, Any]] = []
-    stage, model = "", job.model
-    needs_pruning = any(costs[name] > limit for name, limit in goal.limits.items())
-    planned = job.options.rounds if needs_pruning else 0
-    trials: list[dict[str, Any]] = []
-    allocation = ""
-    if planned:
-        halfway = Trials(job, analysis, goal.mode, goal.corrections, between(costs, goal.limits, 0.5))
-        trials = chosen(job.stages.run, halfway)
-        allocation = trials[0]["allocation"]
-        if allocation == DEPTH:
-            allocation = "knapsack"
-            stage, model = _dropped(job, analysis, trials[0]["dropped"])
-    for number in range(1, planned + 1):
-        limits = between(costs, goal.limits, number / planned)
-        stage, model = _round(job, model, limits, allocation, goal, number, planned, rounds)
-    found = _export(job, model, goal, len(rounds))
-    goal_limits = goal.limits
-    for _ in range(_EXTRA_ROUNDS if planned else 0):
-        over = {name: found[name] / limit for name, limit in goal.limits.items() if found[name] > limit}
-        number = len(rounds) + 1
+    """Prune in rounds of shrinking limits, make sparse, export, and correct what the real file still misses."""
+    found = _Search(job, analysis, goal)
+    found.cut()
+    if job.options.pattern is not None:
+        found.sparsify(job.options.final_sparsity)
+    export = found.export()
+    for _ in range(_EXTRA_ROUNDS if found.rounds else 0):
+        over = goal.over(export)
         if over:
-            # The real file is larger than predicted: ask for that much less.
-            goal_limits = replace(
-                goal_limits, **{name: getattr(goal_limits, name) / factor for name, factor in over.items()}
-            )
-            stage, model = _round(job, model, goal_limits, allocation, goal, number, number, rounds)
-        elif goal.max_drop is not None and found["lost"] > goal.max_drop and job.options.epochs:
-            stage, model = _more_training(job, model, goal, number, rounds)
+            found.shrink(over, export)
+        elif goal.max_drop is not None and export["lost"] > goal.max_drop and job.options.epochs:
+            found.train_more()
         else:
             break
-        found = _export(job, model, goal, len(rounds))
-    return Found(stage, found, tuple(rounds), tuple(trials))
+        export = found.export()
+    return Found(found.stage, export, tuple(found.rounds), tuple(found.trials))
+
+
+class _Search:
+    """A search under way. `stage` and `model` are the last candidate, `dense` the last one that has no zeros made."""
+
+    def __init__(self, job: Job, analysis: Analysis, goal: Goal) -> None:
+        self.job, self.analysis, self.goal = job, analysis, goal
+        self.rounds: list[dict[str, Any]] = []
+        self.trials: list[dict[str, Any]] = []
+        self.stage, self.model = "", job.model
+        self.dense = job.model
+        self.sparsity = 0.0
+        self.allocation = ""
+        self.costs = plan_costs(analysis.network, job.target, goal.mode, goal.corrections).exact(analysis.network.full)
+        shares = shares_left(job.model, job.options, goal.mode, self.costs)
+        self.limits = without_zeros(goal.limits, shares)
+
+    def cut(self) -> None:
+        """Remove channels in rounds until the limits are met by prediction."""
+        if not any(self.costs[name] > limit for name, limit in self.limits.items()):
+            return
+        planned = self.job.options.rounds
+        self._choose_allocation()
+        for number in range(1, planned + 1):
+            self._cut_round(between(self.costs, self.limits, number / planned), f"{number} of {planned}")
+
+    def _choose_allocation(self) -> None:
+        job = self.job
+        halfway = Trials(
+            job, self.analysis, self.goal.mode, self.goal.corrections, between(self.costs, self.limits, 0.5)
+        )
+        self.trials = chosen(job.stages.run, halfway)
+        self.allocation = self.trials[0]["allocation"]
+        if self.allocation == DEPTH:
+            self.allocation = "knapsack"
+            self.stage, self.model = _dropped(job, self.analysis, self.trials[0]["dropped"])
+
+    def _cut_round(self, limits: Limits, which: str) -> None:
+        job, goal, model, allocation = self.job, self.goal, self.model, self.allocation
+        self._round(
+            f"round {which}",
+            lambda title, seed, folder: prune_round(
+                job, model, limits, allocation, goal.mode, goal.corrections, title, seed, folder
+            ),
+        )
+        self.dense = self.model
+
+    def sparsify(self, sparsity: float) -> None:
+        """Make the last candidate sparse, or sparser."""
+        job, goal, model, initial = self.job, self.goal, self.model, self.sparsity
+        self._round(
+            f"sparse round, {sparsity:.0%} zeros",
+            lambda title, seed, folder: sparse_round(
+                job, model, sparsity, initial, goal.mode, goal.corrections, title, seed, folder
+            ),
+        )
+        self.sparsity = sparsity
+
+    def shrink(self, over: dict[str, float], export: dict[str, Any]) -> None:
+        """The real file is larger than predicted: ask for that much less, of zeros first where they are enough."""
+        job = self.job
+        if job.options.strategy == SPARSE and self.sparsity and set(over) == {"size_bytes"}:
+            more = self._sparser(export["size_bytes"])
+            if more is not None:
+                self.sparsify(more)
+                return
+        self.limits = replace(
+            self.limits, **{name: getattr(self.limits, name) / factor for name, factor in over.items()}
+        )
+        self.model = self.dense  # channels are chosen and trained without masks
+        if not self.allocation:
+            self._choose_allocation()
+        self._cut_round(self.limits, f"{len(self.rounds) + 1}")
+        if job.options.pattern is not None:
+            self.sparsity = 0.0
+            self.sparsify(job.options.final_sparsity)
+
+    def _sparser(self, size_bytes: float) -> float | None:
+        """The least sparsity, in whole per cent, at which the file should keep its limit; None above MAX_SPARSITY."""
+        limit = self.goal.limits.size_bytes
+        assert limit is not None
+        saved = saved_bytes(stored_kernels(self.model).values(), self.goal.mode)
+        for percent in range(int(self.sparsity * 100) + 1, int(MAX_SPARSITY * 100) + 1):
+            kernels = planned_kernels(self.model, "unstructured", percent / 100)
+            if size_bytes - (saved_bytes(kernels.values(), self.goal.mode) - saved) <= limit:
+                return percent / 100
+        return None
+
+    def train_more(self) -> None:
+        """Train the last candidate on: as many epochs as before have not been enough."""
+        job, goal, model, epochs = self.job, self.goal, self.model, _PATIENT * self.job.options.epochs
+        train = train_frozen if self.sparsity else train_and_record
+        self._round(
+            f"round {len(self.rounds) + 1}, training only",
+            lambda title, seed, folder: train(job, model, goal.mode, goal.corrections, title, seed, folder, epochs),
+        )
+
+    def _round(self, title: str, work: Callable[[str, int, Path], dict[str, Any]]) -> None:
+        """Run a round as a stage; its model is the next candidate."""
+        job, number = self.job, len(self.rounds) + 1
+        self.stage, seed = f"round-{number}", job.options.seed + 1000 * number
+        self.rounds.append(job.stages.run(self.stage, lambda folder: work(title, seed, folder)))
+        # kept until the stage is recorded: a run killed just before must not train again
+        for name in ("training.npz", "ramp.npz", "start.keras"):
+            job.stages.path(self.stage, name).unlink(missing_ok=True)
+        self.model = load_stage(job, job.stages.path(self.stage, "model.keras"))
+
+    def export(self) -> dict[str, Any]:
+        """Convert and judge the last candidate; everything the budget asks of the file."""
+        name = f"export-{len(self.rounds)}"
+        job, goal, model = self.job, self.goal, self.model
+
+        def work(folder: Path) -> dict[str, Any]:
+            path = folder / "model.tflite"
+            sizes = write_tflite(job, model, goal.mode, path, sparse=job.options.pattern is not None)
+            metric = tflite_metric(job, path)
+            network = analyse(model).network
+            latency = float(plan_costs(network, job.target, goal.mode).model.latency_ms(network.full))
+            parity = check_parity(model, path, job.data.validation.inputs(64), goal.mode)
+            return {
+                "metric": metric,
+                "lost": drop(goal.baseline_metric, metric, job.task.metric.higher_is_better),
+                "latency_ms": latency,
+                "parity": asdict(parity),
+                "zero_fraction": inspect(path).zero_fraction,
+                **asdict(sizes),
+            }
+
+        return {"stage": name, **job.stages.run(name, work)}
 
 
 def _dropped(job: Job, analysis: Analysis, names: list[str]) -> tuple[str, Any]:
@@ -135,61 +203,3 @@ def _dropped(job: Job, analysis: Analysis, names: list[str]) -> tuple[str, Any]:
 
     job.stages.run("depth", work)
     return "depth", load_stage(job, job.stages.path("depth", "model.keras"))
-
-
-def _round(
-    job: Job,
-    model: Any,
-    limits: Limits,
-    allocation: str,
-    goal: Goal,
-    number: int,
-    planned: int,
-    rounds: list[dict[str, Any]],
-) -> tuple[str, Any]:
-    name, title = f"round-{number}", f"round {number} of {planned}"
-    seed = job.options.seed + 1000 * number
-
-    def work(folder: Path) -> dict[str, Any]:
-        return prune_round(job, model, limits, allocation, goal.mode, goal.corrections, title, seed, folder)
-
-    rounds.append(job.stages.run(name, work))
-    # kept until the stage is recorded: a run killed just before must not train again
-    job.stages.path(name, "training.npz").unlink(missing_ok=True)
-    return name, load_stage(job, job.stages.path(name, "model.keras"))
-
-
-def _more_training(job: Job, model: Any, goal: Goal, number: int, rounds: list[dict[str, Any]]) -> tuple[str, Any]:
-    name, title = f"round-{number}", f"round {number}, training only"
-    seed = job.options.seed + 1000 * number
-
-    def work(folder: Path) -> dict[str, Any]:
-        # Training as before has not been enough.
-        epochs = _PATIENT * job.options.epochs
-        return train_and_record(job, model, goal.mode, goal.corrections, title, seed, folder, epochs)
-
-    rounds.append(job.stages.run(name, work))
-    # kept until the stage is recorded: a run killed just before must not train again
-    job.stages.path(name, "training.npz").unlink(missing_ok=True)
-    return name, load_stage(job, job.stages.path(name, "model.keras"))
-
-
-def _export(job: Job, model: Any, goal: Goal, number: int) -> dict[str, Any]:
-    """Convert and judge the model of a round; everything the budget asks of the file."""
-
-    def work(folder: Path) -> dict[str, Any]:
-        path = folder / "model.tflite"
-        sizes: Sizes = write_tflite(job, model, goal.mode, path)
-        metric = tflite_metric(job, path)
-        network = analyse(model).network
-        latency = float(plan_costs(network, job.target, goal.mode).model.latency_ms(network.full))
-        parity = check_parity(model, path, job.data.validation.inputs(64), goal.mode)
-        return {
-            "metric": metric,
-            "lost": drop(goal.baseline_metric, metric, job.task.metric.higher_is_better),
-            "latency_ms": latency,
-            "parity": asdict(parity),
-            **asdict(sizes),
-        }
-
-    return {"stage": f"export-{number}", **job.stages.run(f"export-{number}", work)}

@@ -29,7 +29,10 @@ class Latency:
 
 @dataclass(frozen=True)
 class ModelRecord:
-    """One model as a user judges it. `metric` is None where nothing was evaluated (plan without data)."""
+    """One model as a user judges it. `metric` is None where nothing was evaluated (plan without data).
+
+    sparsity: the share of zeros in all kernels; `params` counts them.
+    """
 
     metric: Metric | None
     size_bytes: int
@@ -38,6 +41,7 @@ class ModelRecord:
     peak_ram_bytes: int
     latency_ms: Latency
     quantize: str
+    sparsity: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,8 @@ class LimitRow:
 
 @dataclass(frozen=True)
 class LayerRow:
-    """One layer with weights, before and after. Channels are output channels."""
+    """One layer with weights, before and after. Channels are output channels; sparsity is the share of zeros in the
+    layer's kernels."""
 
     layer: str
     kind: str
@@ -65,6 +70,8 @@ class LayerRow:
     params_after: int
     latency_ms_before: float
     latency_ms_after: float
+    sparsity_before: float = 0.0
+    sparsity_after: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -115,7 +122,7 @@ class AllocationTrial:
 
 @dataclass(frozen=True)
 class RoundRow:
-    """One round of prune and fine-tune."""
+    """One round of prune and fine-tune. sparsity: the share of zeros in the kernels that a sparse round prunes."""
 
     number: int
     macs: int
@@ -124,6 +131,7 @@ class RoundRow:
     metric_after_surgery: float
     metric_after_training: float
     epochs: int
+    sparsity: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -26,16 +26,29 @@ from edgeprune.task.resolve import Task
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to fine-tune. The learning rate falls from its start to 1 % of it along a half cosine over all steps."""
+    """How to fine-tune. The learning rate falls from its start to 1 % of it along a half cosine over all steps; without
+    `decay` it stays."""
 
     epochs: int
     batch_size: int
     seed: int
+    decay: bool = True
 
     @property
     def patience(self) -> int:
         """Epochs without a better metric before training stops. The last, slow steps help most, so more than half."""
         return max(5, self.epochs // 2 + 1)
+
+
+class Pruning(Protocol):
+    """What prunes a model while it is trained."""
+
+    def begin_epoch(self) -> None:
+        """Before an epoch, with the weights of the last one in the model: all there is to continue from."""
+
+    def before_step(self, part: float) -> None:
+        """Before a train step. part: how much of the training is done, in [0, 1); the share of whole epochs where the
+        data don't tell how many steps they are."""
 
 
 def finetune(
@@ -48,8 +61,11 @@ def finetune(
     state: Path,
     title: str,
     distillation: Distillation | None = None,
+    pruning: Pruning | None = None,
 ) -> Progress:
     """Train `model` in place and leave its best weights in it, the untrained ones included.
+
+    With `pruning` all epochs are trained and the last weights stay: earlier ones are less pruned.
 
     Args:
         evaluate: takes the model, returns the validation metric.
@@ -81,12 +97,16 @@ def finetune(
         while done.epochs_done < recipe.epochs and done.epochs_done - done.best_epoch < recipe.patience:
             epoch = done.epochs_done
             keras.utils.set_random_seed(recipe.seed + epoch)
+            if pruning is not None:
+                pruning.begin_epoch()
             note = f"best {_best(done, higher_is_better):.4f}"
 
             def before_step(step: int, logs: Any, epoch: int = epoch) -> None:
-                if start_rate is not None:
-                    part = epoch + (step / steps if steps else 0.0)
-                    optimizer.learning_rate.assign(start_rate * _cosine(part / recipe.epochs))
+                part = (epoch + (step / steps if steps else 0.0)) / recipe.epochs
+                if pruning is not None:
+                    pruning.before_step(part)
+                if start_rate is not None and recipe.decay:
+                    optimizer.learning_rate.assign(start_rate * _cosine(part))
 
             def after_step(step: int, logs: Any, note: str = note) -> None:
                 advance(1, note)
@@ -102,7 +122,8 @@ def finetune(
                     )
                 break
             metric = evaluate(model)
-            better = metric > _best(done, higher_is_better) if higher_is_better else metric < _best(done, False)
+            best_so_far = _best(done, higher_is_better)
+            better = pruning is not None or (metric > best_so_far if higher_is_better else metric < best_so_far)
             if better:
                 best = model.get_weights()
             done = Progress(epoch + 1, epoch + 1 if better else done.best_epoch, (*done.metrics, metric))

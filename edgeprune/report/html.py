@@ -5,16 +5,19 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from edgeprune.records.bench import BenchResult
+from edgeprune.records.masks import MaskPicture
 from edgeprune.records.report import BuildReport, LayerRow, Metric
 from edgeprune.report import format as fmt
 from edgeprune.report.charts.budget_bars import budget_bars
 from edgeprune.report.charts.latency_histogram import Histogram, latency_histogram
+from edgeprune.report.charts.masks import drawn
 from edgeprune.report.charts.rounds import rounds_chart
 from edgeprune.report.comparison import Comparison, compare, group_frozen, metric_bound
 from edgeprune.report.verdict import bench_phrase, headline, misses
@@ -25,8 +28,8 @@ _UNFIT = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\ud800-\\udfff]")
 _CHARTED = ("latency_ms", "size_kb", "ram_kb", "accuracy_drop")
 
 
-def render_html(report: BuildReport) -> str:
-    """The whole page as text. Everything from the report is escaped.
+def render_html(report: BuildReport, pictures: Sequence[MaskPicture] = ()) -> str:
+    """The whole page as text. Everything from the report is escaped. pictures: of the masks of sparse kernels.
 
     A Content-Security-Policy allows the page's own style and script by their hashes and nothing else, so
     that a name in a model can neither run nor load anything even if escaping failed.
@@ -48,7 +51,10 @@ def render_html(report: BuildReport) -> str:
         bars=[(row, budget_bars(row, is_floor(row, report))) for row in rows if row.key in _CHARTED],
         is_floor=lambda row: is_floor(row, report),
         layers=report.layers,
-        totals=_totals(report.layers),
+        totals=_totals(report),
+        sparse=any(row.sparsity_before or row.sparsity_after for row in report.layers),
+        masks=drawn(pictures),
+        mask_count=len(pictures),
         histogram=_histogram(report.bench),
         bench_text=bench_phrase(report.bench, arrow="\N{RIGHTWARDS ARROW}") if report.bench else "",
         rounds_svg=_rounds(report),
@@ -81,8 +87,9 @@ def _source_hash(source: str) -> str:
     return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
 
 
-def _totals(layers: tuple[LayerRow, ...]) -> LayerRow:
+def _totals(report: BuildReport) -> LayerRow:
     """The sum over all layers, in the form of a row."""
+    layers = report.layers
     return LayerRow(
         layer="All layers",
         kind="",
@@ -94,6 +101,8 @@ def _totals(layers: tuple[LayerRow, ...]) -> LayerRow:
         params_after=sum(row.params_after for row in layers),
         latency_ms_before=sum(row.latency_ms_before for row in layers),
         latency_ms_after=sum(row.latency_ms_after for row in layers),
+        sparsity_before=report.baseline.sparsity,
+        sparsity_after=report.result.sparsity,
     )
 
 

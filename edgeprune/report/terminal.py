@@ -71,6 +71,9 @@ def render_models(
         )
     console.print(Padding(table, (1, 0, 1, 0), expand=False))
     _line(console, "latency: ", rows[0].hint)
+    if result.sparsity:
+        shares = " -> ".join(fmt.percent_text(record.sparsity) for record in (baseline, result))
+        _line(console, "zeros: ", f"{shares} of the kernel weights; they make the file smaller and nothing faster")
 
 
 def render_plan(layers: Sequence[LayerRow], frozen: Sequence[FrozenRow], console: Console) -> None:
@@ -101,6 +104,8 @@ def render_plan(layers: Sequence[LayerRow], frozen: Sequence[FrozenRow], console
             lambda row: _step(row.latency_ms_before, row.latency_ms_after, fmt.significant),
         ),
     ]
+    if any(row.sparsity_before or row.sparsity_after for row in layers):
+        columns.append(("zeros", "", lambda row: _step(row.sparsity_before, row.sparsity_after, fmt.percent_text)))
     if not wide:
         columns = [column for column in columns if column[0] != "params"]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, show_footer=bool(layers))

@@ -316,9 +316,10 @@ def test_accuracy_drop_below_zero(refused, value):
         ("strategy", "structurd", 'did you mean "structured"?'),
         ("quantize", "int9", 'did you mean "int8"?'),
         ("criterion", "tailor", 'did you mean "taylor"?'),
-        ("strategy", "sparse", "not available in this version"),
-        ("strategy", "2:4", "not available in this version"),
-        ("strategy", "n:m", "not available in this version"),
+        ("strategy", "4:2", "N:M needs 1 <= N < M"),
+        ("strategy", "2:4:8", 'did you mean "2:4"?'),
+        ("sparsity", "0.5", 'sparsity is for the strategy "sparse"'),
+        ("sparsity", "half", "sparsity"),
         ("epochs", "-1", "epochs"),
         ("rounds", "0", "rounds"),
         ("batch-size", "0", "batch"),
@@ -330,6 +331,20 @@ def test_accuracy_drop_below_zero(refused, value):
 )
 def test_option_out_of_range(refused, option, value, says):
     assert says in refused(*usual(**{option: value}))
+
+
+@pytest.mark.parametrize(
+    ("strategy", "option", "value", "says"),
+    [
+        ("sparse", "sparsity", "1", "sparsity must be a number of at least 0 and below 1"),
+        ("sparse", "sparsity", "-0.1", "sparsity must be a number of at least 0 and below 1"),
+        ("sparse", "sparsity", "nan", "sparsity must be a number of at least 0 and below 1"),
+        ("2:4", "sparsity", "0.9", '"2:4" fixes it at 0.5'),
+        ("n:m", "quantize", "dynamic", "--quantize dynamic can't be used with --strategy n:m"),
+    ],
+)
+def test_options_of_sparse_strategies(refused, strategy, option, value, says):
+    assert says in refused(*usual(strategy=strategy, **{option: value}))
 
 
 def test_no_argument_and_no_project(refused):
