@@ -100,6 +100,21 @@ def _block_sparse_dynamic_dense(model: TfliteModel, board: Board) -> Iterator[Tr
         )
 
 
+def _sparse_integer_dense(model: TfliteModel, board: Board) -> Iterator[Trap]:
+    count = sum(
+        name == "FULLY_CONNECTED" and mode == "int8" and encoding_of(weight) != "dense"
+        for name, _, weight, mode in _weighted(model)
+    )
+    if count and board.package == "ai-edge-litert":
+        yield Trap(
+            "int8-sparse-dense",
+            "fails",
+            f"{count} full-int8 dense layer(s) have sparse-encoded weights; ai-edge-litert 2.3 stops with "
+            '"failed to delegate FULLY_CONNECTED"',
+            "store the weights of these layers densely, or use float16",
+        )
+
+
 def _sparse_full_integer(model: TfliteModel, board: Board) -> Iterator[Trap]:
     count = sum(mode == "int8" and encoding_of(weight) != "dense" for _, _, weight, mode in _weighted(model))
     if count:
@@ -202,6 +217,7 @@ def _foreign_operations(model: TfliteModel, board: Board) -> Iterator[Trap]:
 _RULES: tuple[Callable[[TfliteModel, Board], Iterator[Trap]], ...] = (
     _sparse_dynamic_convolution,
     _block_sparse_dynamic_dense,
+    _sparse_integer_dense,
     _pooled_convolution_head,
     _unknown_input_size,
     _newer_operations,

@@ -110,6 +110,7 @@ window.addEventListener("load", () => {
     overlaps: overlaps(boxes),
     escapes: escapes(boxes),
     contrast: leastContrast(boxes, view),
+    images: [...view.document.images].map((image) => image.complete && image.naturalWidth > 0),
     requests: view.performance.getEntriesByType("resource").map((entry) => entry.name),
     alerted: Boolean(view.alerted),
     byChannels: sortLayers(inner, 2),

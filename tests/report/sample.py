@@ -6,7 +6,10 @@ import dataclasses
 import random
 from typing import Any
 
+import numpy as np
+
 from edgeprune.records.bench import BenchResult, LatencyStats, Ratio
+from edgeprune.records.masks import MaskPicture
 from edgeprune.records.report import (
     BuildReport,
     FrozenRow,
@@ -136,6 +139,33 @@ def sample_report(layers: int = 21, **changes: Any) -> BuildReport:
         versions={"edgeprune": "0.1.0", "tensorflow": "2.21.0", "keras": "3.15.0", "ai-edge-litert": "2.3.0"},
     )
     return dataclasses.replace(report, **changes)
+
+
+def sparse_report() -> BuildReport:
+    """80 % zeros in all kernels but the depthwise ones, made by one round."""
+    report = sample_report()
+    return dataclasses.replace(
+        report,
+        strategy="sparse",
+        result=dataclasses.replace(report.result, sparsity=0.77),
+        layers=tuple(
+            dataclasses.replace(row, sparsity_after=0.0 if row.kind == "DepthwiseConv2D" else 0.8)
+            for row in report.layers
+        ),
+        rounds=(*report.rounds[:1], dataclasses.replace(report.rounds[1], sparsity=0.8)),
+    )
+
+
+def mask_pictures(count: int) -> tuple[MaskPicture, ...]:
+    """Random masks of kernels of many shapes; names as Keras makes them."""
+    rng = np.random.default_rng(0)
+    found = []
+    for index in range(count):
+        rows, columns = (8, 64, 24, 64)[index % 4], (27, 64, 6, 1)[index % 4]
+        found.append(
+            MaskPicture(f"block_{index}_expand/kernel", 4 * rows, 4 * columns, 0.8, rng.random((rows, columns)) ** 2)
+        )
+    return tuple(found)
 
 
 def missed_report() -> BuildReport:

@@ -17,9 +17,11 @@ from sample import (
     hostile_report,
     latency_stats,
     layer_rows,
+    mask_pictures,
     missed_report,
     regression_report,
     sample_report,
+    sparse_report,
 )
 
 from edgeprune.records.report import BuildReport, FrozenRow, Metric, Parity
@@ -87,6 +89,7 @@ REPORTS = {
     "hostile": hostile_report(),
     "bare": bare_report(),
     "no bench": sample_report(bench=None),
+    "sparse": sparse_report(),
     "bench alone": sample_report(bench=dataclasses.replace(bench_result(), baseline=None, speedup=None)),
     "few samples": sample_report(bench=bench_result(5)),
     "no frozen": sample_report(frozen=()),
@@ -213,6 +216,34 @@ def test_a_bar_is_the_share_of_channels_kept() -> None:
     row = dataclasses.replace(layer_rows(1)[0], channels_before=32, channels_after=8)
     source = render_html(dataclasses.replace(sample_report(), layers=(row,)))
     assert '<rect x="0" y="0" width="25.00%" height="100%" rx="2" class="kept-after">' in source
+
+
+def test_zeros_are_shown_per_layer_and_in_total() -> None:
+    page = Page(render_html(sparse_report()))
+    shares = [cell["data-sort"] for cell in page.all("td") if cell.get("title") in ("0 to 0.8", "0", "0 to 0.77")]
+    assert shares.count("0.8") == 16  # five of 21 layers are depthwise
+    assert shares.count("0.77") == 1
+    assert "Zeros" in page.text
+    assert "Zeros" not in Page(render_html(sample_report())).text
+
+
+def test_every_mask_is_drawn_up_to_a_number_and_the_rest_counted() -> None:
+    page = Page(render_html(sparse_report(), mask_pictures(5)))
+    images = page.all("img")
+    assert [image["alt"] for image in images] == [f"80.0 % of block_{n}_expand/kernel is zero" for n in range(5)]
+    assert all((image["src"] or "").startswith("data:image/png;base64,") for image in images)
+    assert "no speed-up from them is claimed" in page.text
+    assert "largest of" not in page.text
+    many = Page(render_html(sparse_report(), mask_pictures(30)))
+    assert len(many.all("img")) == 24
+    assert "The 24 largest of 30 sparse kernels are shown." in many.text
+
+
+def test_a_kernels_name_is_text() -> None:
+    picture = dataclasses.replace(mask_pictures(1)[0], kernel='"><script>alert(1)</script>')
+    page = Page(render_html(sparse_report(), (picture,)))
+    assert len(page.all("script")) == 1
+    assert page.all("img")[0]["alt"] == '80.0 % of "><script>alert(1)</script> is zero'
 
 
 def test_every_frozen_layer_and_reason_is_listed() -> None:

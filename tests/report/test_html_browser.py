@@ -14,7 +14,15 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from sample import frozen_rows, hostile_report, missed_report, regression_report, sample_report
+from sample import (
+    frozen_rows,
+    hostile_report,
+    mask_pictures,
+    missed_report,
+    regression_report,
+    sample_report,
+    sparse_report,
+)
 
 from edgeprune.records.report import BuildReport
 from edgeprune.report.html import render_html
@@ -112,6 +120,18 @@ def test_nothing_overlaps_overflows_or_fades(chromium: Browser, name: str, width
     assert findings["escapes"] == []
     assert findings["scrollWidth"] <= width
     assert findings["contrast"]["ratio"] >= 4.5, findings["contrast"]
+    assert findings["requests"] == []
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_masks_are_drawn_and_leave_the_layout_alone(chromium: Browser, width: int, scheme: str) -> None:
+    findings = chromium.look(render_html(sparse_report(), mask_pictures(9)), width, scheme)
+    assert findings["overlaps"] == []
+    assert findings["escapes"] == []
+    assert findings["scrollWidth"] <= width
+    assert findings["contrast"]["ratio"] >= 4.5, findings["contrast"]
+    assert findings["images"] == [True] * 9
     assert findings["requests"] == []
 
 

@@ -8,7 +8,15 @@ from collections.abc import Callable
 
 import pytest
 from rich.console import Console
-from sample import frozen_rows, hostile_report, layer_rows, missed_report, regression_report, sample_report
+from sample import (
+    frozen_rows,
+    hostile_report,
+    layer_rows,
+    missed_report,
+    regression_report,
+    sample_report,
+    sparse_report,
+)
 
 from edgeprune.records.report import BuildReport, Parity
 from edgeprune.report.terminal import render, render_models, render_plan
@@ -46,7 +54,9 @@ def test_a_piped_report_has_searchable_lines_and_no_escape_codes() -> None:
     assert not any("\x1b" in line for line in lines)
 
 
-@pytest.mark.parametrize("report", [sample_report(), missed_report(), regression_report(), hostile_report()])
+@pytest.mark.parametrize(
+    "report", [sample_report(), missed_report(), regression_report(), hostile_report(), sparse_report()]
+)
 def test_a_terminal_of_80_columns_is_never_overrun(report: BuildReport) -> None:
     stream = io.StringIO()
     console = Console(file=stream, width=80, force_terminal=True, color_system=None)
@@ -109,6 +119,16 @@ def test_a_plan_lists_each_layer_and_the_sums() -> None:
     assert cells(text, "block_0_expand") == ["16", "->", "6", "80.0", "k", "->", "15.6", "k", "0.118", "->", "0.0925"]
     assert cells(text, "all layers") == ["240", "k", "->", "57.2", "k", "0.244", "->", "0.189"]
     assert "Not pruned" not in text
+
+
+def test_zeros_have_a_column_where_there_are_any() -> None:
+    report = sparse_report()
+    text = shown(lambda console: render_plan(report.layers, (), console), width=100)
+    assert cells(text, "block_0_expand")[-5:] == ["0.0", "%", "->", "80.0", "%"]
+    assert cells(text, "block_1_depthwise")[-2:] == ["0.0", "%"]
+    assert "zeros" not in shown(lambda console: render_plan(layer_rows(2), (), console))
+    lines = shown(lambda console: render(report, console)).splitlines()
+    assert "zeros: 0.0 % -> 77.0 % of the kernel weights; they make the file smaller and nothing faster" in lines
 
 
 def test_an_unchanged_value_is_shown_once() -> None:

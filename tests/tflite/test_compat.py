@@ -50,8 +50,14 @@ def test_dynamic_range_and_block_sparse_dense_fails_on_arm_only():
 
 
 def test_full_int8_and_sparse_is_slow():
-    file = dense_network("int8", "int8", sparsity=sparse_encoding(4, [0, 3]), unpack="DENSIFY", data=INT8)
+    file = dense_network("int8", "int8", op="CONV_2D", sparsity=sparse_encoding(4, [0, 3]), unpack="DENSIFY", data=INT8)
     assert found(file, PI4) == [("int8-sparse", "slow")]
+
+
+def test_full_int8_and_sparse_dense_layers_do_not_load():
+    """tests/export/test_sparse_export.py shows that files without them do."""
+    file = dense_network("int8", "int8", sparsity=sparse_encoding(4, [0, 3]), unpack="DENSIFY", data=INT8)
+    assert found(file, DESK) == [("int8-sparse-dense", "fails"), ("int8-sparse", "slow")]
 
 
 @pytest.mark.parametrize(
