@@ -3,8 +3,8 @@
     python tools/compare_pruning.py --limit 20000 --epochs 8 --seeds 3 -o /tmp/compare-pruning
 
 Every training of a seed starts from the same weights and sees the same batches, for the same epochs with the same
-learning rates; sparsity counts kernels only. Only tickets with rewinding train longer, rounds + 1 times the epochs, as
-the table says. TFMOT's wrappers prune the same network in tf_keras. Prints one table of the mean change from the dense
+learning rates; sparsity counts kernels only, which are ranked together where the name doesn't say otherwise. Only
+tickets with rewinding train longer, rounds + 1 times the epochs, as the table says. TFMOT's wrappers prune the same network in tf_keras. Prints one table of the mean change from the dense
 network in points with the single seeds; --json writes all numbers. Interrupted, the same command continues.
 """
 
@@ -33,7 +33,7 @@ DENSE = "dense"
 ONLY_AT = {"2:4": (0.5,), "TFMOT magnitude": (0.8, 0.9)}
 METHODS = (
     "magnitude",
-    "magnitude, global",
+    "magnitude, each layer",
     "movement",
     "SNIP",
     "GraSP",
@@ -132,15 +132,12 @@ class Trainer:
         ways: dict[str, Callable[[], tuple[Any, int]]] = {
             DENSE: self.train,
             "magnitude": lambda: self.train(PruningCallback(ramp)),
-            "magnitude, global": lambda: self.train(PruningCallback(ramp, scope="global")),
+            "magnitude, each layer": lambda: self.train(PruningCallback(ramp, scope="layer")),
             "movement": lambda: self.train(PruningCallback(ramp, "movement")),
-            "SNIP": lambda: self.train(PruningCallback(once, "snip", scope="global", data=data)),
-            "GraSP": lambda: self.train(PruningCallback(once, "grasp", scope="global", data=data)),
+            "SNIP": lambda: self.train(PruningCallback(once, "snip", data=data)),
+            "GraSP": lambda: self.train(PruningCallback(once, "grasp", data=data)),
             "IMP": lambda: self.train(
-                PruningCallback(
-                    IterativeSchedule(sparsity, 1 - (1 - sparsity) ** (1 / rounds), begin=1 / self.epochs),
-                    scope="global",
-                )
+                PruningCallback(IterativeSchedule(sparsity, 1 - (1 - sparsity) ** (1 / rounds), begin=1 / self.epochs))
             ),
             "IMP, rewinding": lambda: self.ticket(sparsity),
             "2:4": lambda: self.train(PruningCallback(ramp, pattern="2:4")),

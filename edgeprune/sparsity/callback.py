@@ -19,7 +19,7 @@ from edgeprune.sparsity.selection import per_layer, select
 from edgeprune.sparsity.watch import CsvLog, TensorBoardLog, table
 from edgeprune.sparsity.weights import prunable_weights
 
-SCOPES = ("layer", "global")
+SCOPES = ("global", "layer")
 _WHERE = "PruningCallback"
 
 
@@ -42,7 +42,8 @@ class PruningCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras 
         pattern: "unstructured", N:M along the axis that TFLite stores innermost ("2:4"), a block of outputs x inputs
             ("1x4"), or "channels", which masks whole channels for `remove_pruned_channels`. Where the axis isn't
             a multiple, the last group is shorter, as if padded with zeros.
-        scope: "layer" gives every kernel the schedule's sparsity, "global" ranks all weights together.
+        scope: "global" ranks all weights together, so that small layers keep more; "layer" gives every kernel the
+            schedule's sparsity, as TensorFlow's toolkit does.
         include, exclude: layer names, paths, class names, layer classes, compiled regular expressions. Default: all
             kernels of trainable layers but depthwise ones and embeddings.
         layer_sparsity: {filter: final sparsity} for layers with one of their own.
@@ -62,7 +63,7 @@ class PruningCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras 
         criterion: Any = "magnitude",
         pattern: str = "unstructured",
         *,
-        scope: str = "layer",
+        scope: str = "global",
         include: Any = None,
         exclude: Any = None,
         layer_sparsity: Any = None,

@@ -40,7 +40,7 @@ def pruned(strategy: Any, criterion: Any) -> dict[str, Any]:
     with strategy.scope():
         model = small_model()
         compile_model(model, CASES[3])
-    callback = PruningCallback(LinearSchedule(0.5, begin=0.2, end=0.8), criterion, data=data())
+    callback = PruningCallback(LinearSchedule(0.5, begin=0.2, end=0.8), criterion, scope="layer", data=data())
     model.fit(*data(), batch_size=16, epochs=3, verbose=0, callbacks=[callback])
     masks = [mask.numpy() for mask in callback.pruner.masks.masks]
     same = [_same(layer, mask) for layer, mask in zip(_layers(model), masks, strict=True)]

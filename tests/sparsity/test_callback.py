@@ -28,6 +28,11 @@ pytestmark = pytest.mark.keras
 BATCH = 16  # 64 samples: 4 steps an epoch
 
 
+def layerwise(*arguments: Any, **named: Any) -> PruningCallback:
+    """A callback under which every kernel has the schedule's sparsity."""
+    return PruningCallback(*arguments, scope="layer", **named)
+
+
 def compiled() -> Any:
     model = small_model()
     compile_model(model, CASES[3])
@@ -67,22 +72,32 @@ def test_every_criterion_reaches_the_exact_count(criterion: str, scope: str) -> 
     assert [layer.weights - layer.kept for layer in callback.layers] == zeros(model)
 
 
+def test_all_weights_are_ranked_together_unless_asked() -> None:
+    model = compiled()
+    before = np.concatenate([kernel.ravel() for kernel in kernels(model)])
+    model.optimizer.learning_rate = 0.0
+    fit(model, PruningCallback(OneShotSchedule(0.5)), epochs=1)
+    smallest = np.argsort(np.abs(before))[: before.size // 2]
+    after = np.concatenate([kernel.ravel() for kernel in kernels(model)])
+    assert np.array_equal(np.flatnonzero(after == 0), np.sort(smallest))
+
+
 def test_masks_follow_the_ramp_step_by_step() -> None:
     model, recorder = compiled(), Recorder()
-    callback = PruningCallback(LinearSchedule(0.5, begin=2, end=6, frequency=2))
+    callback = layerwise(LinearSchedule(0.5, begin=2, end=6, frequency=2))
     model.fit(*data(), batch_size=BATCH, epochs=2, verbose=0, callbacks=[callback, recorder])
     # updates before steps 2, 4 and 6 at sparsity 0, 0.25 and 0.5 of 72 and 192 weights
     assert recorder.seen == [[0, 0]] * 4 + [[18, 48]] * 2 + [[36, 96]] * 2
 
 
 def test_history_has_the_sparsity() -> None:
-    history = fit(compiled(), PruningCallback(OneShotSchedule(0.5, at=0.5)), epochs=2)
+    history = fit(compiled(), layerwise(OneShotSchedule(0.5, at=0.5)), epochs=2)
     assert history.history["sparsity"] == [0.0, 0.5]
 
 
 def test_a_continued_training_is_where_the_uninterrupted_one_is(tmp_path: Path) -> None:
-    def make() -> PruningCallback:
-        return PruningCallback(PolynomialSchedule(0.8, begin=0.1, end=0.9, frequency=3))
+    def make() -> Any:
+        return layerwise(PolynomialSchedule(0.8, begin=0.1, end=0.9, frequency=3))
 
     whole, part = compiled(), compiled()
     seen, first, second = Recorder(), Recorder(), Recorder()
@@ -101,7 +116,7 @@ def test_a_continued_training_is_where_the_uninterrupted_one_is(tmp_path: Path) 
 
 def test_zeros_stay_in_a_later_fit_without_the_callback() -> None:
     model = compiled()
-    fit(model, PruningCallback(OneShotSchedule(0.5)), epochs=1)
+    fit(model, layerwise(OneShotSchedule(0.5)), epochs=1)
     before = [kernel == 0 for kernel in kernels(model)]
     model.fit(*data(), batch_size=BATCH, epochs=2, verbose=0)
     assert all(np.array_equal(kernel == 0, zero) for kernel, zero in zip(kernels(model), before, strict=True))
@@ -112,9 +127,9 @@ def test_zeros_stay_in_a_later_fit_without_the_callback() -> None:
 
 def test_a_second_callback_goes_on_from_the_zeros_of_the_first() -> None:
     model = compiled()
-    fit(model, PruningCallback(OneShotSchedule(0.5)), epochs=1)
+    fit(model, layerwise(OneShotSchedule(0.5)), epochs=1)
     before = [kernel == 0 for kernel in kernels(model)]
-    fit(model, PruningCallback(LinearSchedule(0.75, begin=0.3, end=0.6)), epochs=2)
+    fit(model, layerwise(LinearSchedule(0.75, begin=0.3, end=0.6)), epochs=2)
     assert zeros(model) == [54, 144]
     assert all((kernel == 0)[zero].all() for kernel, zero in zip(kernels(model), before, strict=True))
 
@@ -125,9 +140,7 @@ def test_n_of_m_along_the_inputs_as_tflite_stores_them() -> None:
     model = keras.Sequential([keras.Input((6, 6, 8)), layers.Conv2D(4, 3), layers.Flatten(), layers.Dense(3)])
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     x, y = np.random.default_rng(0).normal(size=(64, 6, 6, 8)).astype("float32"), data()[1]
-    model.fit(
-        x, y, epochs=2, verbose=0, callbacks=[PruningCallback(LinearSchedule(0.9, begin=0, end=1.0), pattern="2:4")]
-    )
+    model.fit(x, y, epochs=2, verbose=0, callbacks=[layerwise(LinearSchedule(0.9, begin=0, end=1.0), pattern="2:4")])
     conv, dense = np.asarray(model.layers[0].kernel), np.asarray(model.layers[-1].kernel)
     groups = np.moveaxis(conv, 2, -1).reshape(-1, 4)  # (h, w, in, out): groups of four inputs
     assert (np.count_nonzero(groups, axis=1) == 2).all()
@@ -144,7 +157,7 @@ def test_channels_are_masked_then_removed_with_the_same_outputs(tmp_path: Path) 
     model = keras.Model(image, layers.Dense(3)(layers.Flatten()(layers.Conv2D(6, 1)(y))))
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     x = np.random.default_rng(0).normal(size=(64, 8, 8, 3)).astype("float32")
-    callback = PruningCallback(LinearSchedule(0.5, begin=0.2, end=0.8), pattern="channels")
+    callback = layerwise(LinearSchedule(0.5, begin=0.2, end=0.8), pattern="channels")
     model.fit(x, data()[1], epochs=3, verbose=0, callbacks=[callback])
     model.save(tmp_path / "masked.keras")
     smaller = edgeprune.remove_pruned_channels(keras.models.load_model(tmp_path / "masked.keras"))
@@ -154,13 +167,13 @@ def test_channels_are_masked_then_removed_with_the_same_outputs(tmp_path: Path) 
 
 def test_layers_are_chosen_by_name_type_and_expression() -> None:
     model = compiled()
-    fit(model, PruningCallback(0.5, include=keras.layers.Conv2D), epochs=1)
+    fit(model, layerwise(0.5, include=keras.layers.Conv2D), epochs=1)
     assert zeros(model) == [36, 0]
     model = compiled()
-    fit(model, PruningCallback(0.5, exclude="re:conv2d"), epochs=1)
+    fit(model, layerwise(0.5, exclude="re:conv2d"), epochs=1)
     assert zeros(model) == [0, 96]
     model = compiled()
-    fit(model, PruningCallback(0.5, layer_sparsity={"Dense": 0.25}), epochs=1)
+    fit(model, layerwise(0.5, layer_sparsity={"Dense": 0.25}), epochs=1)
     assert zeros(model) == [36, 48]
 
 
@@ -168,9 +181,9 @@ def test_a_depthwise_kernel_is_pruned_when_it_is_asked_for() -> None:
     model = keras.Sequential([keras.Input((6, 6, 2)), keras.layers.DepthwiseConv2D(3), keras.layers.Flatten()])
     model.add(keras.layers.Dense(3))
     compile_model(model, CASES[3])
-    fit(model, PruningCallback(0.5), epochs=1)
+    fit(model, layerwise(0.5), epochs=1)
     assert np.all(model.layers[0].kernel)
-    fit(model, PruningCallback(0.5, include=["DepthwiseConv2D"]), epochs=1)
+    fit(model, layerwise(0.5, include=["DepthwiseConv2D"]), epochs=1)
     assert np.count_nonzero(model.layers[0].kernel) == 9
 
 
@@ -185,7 +198,7 @@ def test_movement_brings_back_a_weight_with_the_value_it_had() -> None:
     watch = keras.callbacks.LambdaCallback(
         on_train_batch_end=lambda batch, logs: seen.append(np.asarray(model.layers[0].kernel).ravel().tolist())
     )
-    callback = PruningCallback(ConstantSchedule(0.5, begin=1 / 4, frequency=1), Movement(), min_weights=1)
+    callback = layerwise(ConstantSchedule(0.5, begin=1 / 4, frequency=1), Movement(), min_weights=1)
     model.fit(x, y, batch_size=1, shuffle=False, epochs=1, verbose=0, callbacks=[callback, watch])
     # step 0: p = 1, g = 2 for w0, so its score is -2 and that of w1 is 0: w0 goes.
     # step 1: p = 0, g = 2 (0 + 5) (-1) = -10; w0 was 1 when it went, so its score grows to 8: it is back, w1 goes.
@@ -197,7 +210,7 @@ def test_the_optimizer_and_the_model_are_left_as_they_were() -> None:
     model.optimizer.build(model.trainable_variables)
     apply = model.optimizer.apply
     config = model.to_json()
-    fit(model, PruningCallback(LinearSchedule(0.5, begin=0.3, end=0.8), "movement"), epochs=1)
+    fit(model, layerwise(LinearSchedule(0.5, begin=0.3, end=0.8), "movement"), epochs=1)
     assert model.optimizer.apply == apply
     assert "apply" not in vars(model.optimizer)
     assert model.to_json() == config
@@ -210,7 +223,7 @@ def test_a_fit_that_fails_leaves_a_model_that_trains_on() -> None:
             raise KeyboardInterrupt
 
     model = compiled()
-    callback = PruningCallback(LinearSchedule(0.5, begin=0.3, end=0.8), "movement")
+    callback = layerwise(LinearSchedule(0.5, begin=0.3, end=0.8), "movement")
     with pytest.raises(KeyboardInterrupt):
         model.fit(*data(), batch_size=BATCH, verbose=0, callbacks=[callback, Fail()])
     fit(model, callback, epochs=1)
@@ -222,14 +235,14 @@ def test_several_steps_per_execution_miss_no_update() -> None:
     model = small_model()
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile("adam", loss, steps_per_execution=3)
-    fit(model, PruningCallback(LinearSchedule(0.5, begin=0.5, end=1.0)), epochs=3)
+    fit(model, layerwise(LinearSchedule(0.5, begin=0.5, end=1.0)), epochs=3)
     assert zeros(model) == [36, 96]
 
 
 def test_csv_has_a_row_an_epoch_and_goes_on(tmp_path: Path) -> None:
     model, path = compiled(), tmp_path / "sparsity.csv"
-    fit(model, PruningCallback(OneShotSchedule(0.5, at=0.5), csv=path), epochs=2)
-    fit(model, PruningCallback(OneShotSchedule(0.75, at=0.5), csv=path), epochs=4, initial_epoch=2)
+    fit(model, layerwise(OneShotSchedule(0.5, at=0.5), csv=path), epochs=2)
+    fit(model, layerwise(OneShotSchedule(0.75, at=0.5), csv=path), epochs=4, initial_epoch=2)
     rows = list(csv.DictReader(path.open()))
     assert [row["epoch"] for row in rows] == ["0", "1", "2", "3"]
     assert [row["sparsity"] for row in rows] == ["0.000000", "0.500000", "0.750000", "0.750000"]
@@ -240,14 +253,14 @@ def test_a_file_that_is_no_log_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "mine.csv"
     path.write_text("a,b\n1,2\n")
     with pytest.raises(InputError, match="is no sparsity log"):
-        fit(compiled(), PruningCallback(0.5, csv=path), epochs=1)
+        fit(compiled(), layerwise(0.5, csv=path), epochs=1)
     assert path.read_text() == "a,b\n1,2\n"
 
 
 def test_tensorboard_gets_a_scalar_per_layer(tmp_path: Path) -> None:
     from tensorflow.python.summary.summary_iterator import summary_iterator
 
-    fit(compiled(), PruningCallback(OneShotSchedule(0.5, at=0.5), tensorboard=tmp_path), epochs=2)
+    fit(compiled(), layerwise(OneShotSchedule(0.5, at=0.5), tensorboard=tmp_path), epochs=2)
     (file,) = tmp_path.iterdir()
     tags = {value.tag for event in summary_iterator(str(file)) for value in event.summary.value}
     assert {"sparsity/total", "sparsity/target"} < tags
@@ -255,7 +268,7 @@ def test_tensorboard_gets_a_scalar_per_layer(tmp_path: Path) -> None:
 
 
 def test_summary_is_a_table(capsys: pytest.CaptureFixture[str]) -> None:
-    callback = PruningCallback(0.5)
+    callback = layerwise(0.5)
     fit(compiled(), callback, epochs=1)
     callback.summary()
     lines = capsys.readouterr().out.splitlines()
@@ -264,7 +277,7 @@ def test_summary_is_a_table(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_masks_take_one_byte_a_weight() -> None:
-    callback = PruningCallback(0.5)
+    callback = layerwise(0.5)
     fit(compiled(), callback, epochs=1)
     assert callback.pruner is not None
     assert [mask.dtype.size for mask in callback.pruner.masks.masks] == [1, 1]
