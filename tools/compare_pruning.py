@@ -4,9 +4,9 @@
 
 Every training of a seed starts from the same weights and sees the same batches, for the same epochs with the same
 learning rates; sparsity counts kernels only, which are ranked together where the name doesn't say otherwise. Only
-tickets with rewinding train longer, rounds + 1 times the epochs, as the table says. TFMOT's wrappers prune each layer of
-the same network in tf_keras. Prints one table of the mean change from the dense network in points with the single seeds;
---json writes all numbers. Interrupted, the same command continues.
+tickets with rewinding train longer, rounds + 1 times the epochs, as the table says. TFMOT's wrappers prune each layer
+of the same network in tf_keras. Prints one table of the mean change from the dense network in points with the single
+seeds; --json writes all numbers. Interrupted, the same command continues.
 """
 
 from __future__ import annotations
