@@ -63,7 +63,7 @@ class ProjectConfig:
         rounds: of prune -> fine-tune.
         batch_size: of training and evaluation.
         strategy: one of STRATEGIES, or N:M such as "2:4".
-        sparsity: the share of zeros in every kernel, in [0, 1), for the strategy "sparse".
+        sparsity: the share of zeros in all kernels together, in [0, 1), for the strategy "sparse".
         quantize: one of QUANTIZE_CHOICES.
         criterion: one of CRITERIA.
         allocation: one of ALLOCATIONS.

@@ -11,7 +11,9 @@ import numpy as np
 from edgeprune.cost.sparse_encoding import SparseKernel
 from edgeprune.errors import InputError
 from edgeprune.pipeline.analysis import Analysis
+from edgeprune.pipeline.layer_adaptive import LayerAdaptiveMagnitude
 from edgeprune.sparsity.patterns import parse_pattern
+from edgeprune.sparsity.ranking import WeightRanking
 from edgeprune.sparsity.selection import select
 from edgeprune.sparsity.weights import PrunableWeight, prunable_weights
 
@@ -19,6 +21,8 @@ from edgeprune.sparsity.weights import PrunableWeight, prunable_weights
 NO_SPEED_FROM_ZEROS = "zeros make the file smaller, and no speed-up from them is claimed."
 # Layers whose kernels the converter never encodes: zeros there would cost accuracy and save nothing.
 _STORED_DENSE = ("Conv3D", "Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose")
+# Weights of every kernel that stay.
+_LEAST = 1
 # Layers whose kernels a FULLY_CONNECTED reads.
 _FULLY_CONNECTED = ("Dense", "EinsumDense", "LSTMCell", "GRUCell", "SimpleRNNCell")
 
@@ -38,16 +42,19 @@ def sparse_weights(model: Any) -> tuple[PrunableWeight, ...]:
     return select(stored, where="build")
 
 
+def ranking(weights: tuple[PrunableWeight, ...], pattern: str) -> WeightRanking:
+    """How a build ranks weights: all together, so that small layers keep more; N:M fixes the share of each kernel."""
+    return WeightRanking(weights, parse_pattern(pattern), (None,) * len(weights), globally=True, least=_LEAST)
+
+
 def planned_kernels(model: Any, pattern: str, sparsity: float) -> dict[str, SparseKernel]:
-    """The kernels by path with as many weights kept as training to `sparsity` will leave."""
-    rule = parse_pattern(pattern)
-    found = {}
-    for weight in sparse_weights(model):
-        view = weight.runtime_view(np.empty(weight.shape, np.bool_)).shape
-        prunable = rule.prunable((view[0], view[1], view[2]))
-        gone = prunable if rule.fixes_sparsity else min(round(prunable * sparsity), weight.size - 1)
-        found[weight.path] = _kernel(weight, weight.size - gone)
-    return found
+    """The kernels by path with as many weights kept as pruning to `sparsity` leaves now. Training changes which go, and
+    so how many of a kernel; not how many of all."""
+    weights = sparse_weights(model)
+    masks = ranking(weights, pattern).masks(LayerAdaptiveMagnitude(weights).scores(), 1.0, sparsity, None)
+    return {
+        weight.path: _kernel(weight, int(np.count_nonzero(mask))) for weight, mask in zip(weights, masks, strict=True)
+    }
 
 
 def stored_kernels(model: Any) -> dict[str, SparseKernel]:

@@ -17,7 +17,7 @@ class Options:
     """Choices of a build that are not a model, data, target or budget.
 
     strategy: auto and structured remove channels; sparse and N:M ("2:4") then make kernels sparse as well.
-    sparsity: for "sparse", the share of zeros in every kernel, in [0, 1); None for 0.8.
+    sparsity: for "sparse", the share of zeros in all kernels together, in [0, 1); None for 0.8.
     aggregate: how the layers that make one channel together are combined: sum, mean or max. normalize: what the scores
     of a group are divided by: auto, none, mean, sum or max.
     epochs: fine-tuning epochs of each round. rounds: of prune and fine-tune. calibration: samples for int8.

@@ -13,35 +13,27 @@ from edgeprune.cost.model import Corrections
 from edgeprune.model_file import save_model
 from edgeprune.pipeline.artifact import keras_metric
 from edgeprune.pipeline.job import Job
-from edgeprune.pipeline.kernels import sparse_weights, stored_kernels, zeros_of
+from edgeprune.pipeline.kernels import ranking, sparse_weights, stored_kernels, zeros_of
+from edgeprune.pipeline.layer_adaptive import LayerAdaptiveMagnitude
 from edgeprune.pipeline.rounds import STATISTICS_SAMPLES, distillation, load_stage, refresh_statistics, train_and_record
 from edgeprune.progress import say
 from edgeprune.recover.finetune import Recipe, finetune
-from edgeprune.sparsity.criteria.base import Evidence
-from edgeprune.sparsity.criteria.magnitude import Magnitude
 from edgeprune.sparsity.freeze import freeze_sparsity
-from edgeprune.sparsity.patterns import parse_pattern
 from edgeprune.sparsity.pruner import Pruner
-from edgeprune.sparsity.ranking import WeightRanking
 from edgeprune.sparsity.schedules import PolynomialSchedule, TrainingLength
 
 # The ramp is cut into this many updates, however long the training is.
 _UPDATES = 100
-# Weights of every kernel that stay.
-_LEAST = 1
 
 
 class RampPruning:
-    """Prunes by magnitude along a cubic ramp, from `initial` to the sparsity of a stage (Zhu & Gupta 2017).
-
-    Every kernel gets the same sparsity. See `finetune.Pruning`.
-    """
+    """A `finetune.Pruning` along a cubic ramp (Zhu & Gupta 2017), from `initial` to the sparsity of a stage."""
 
     def __init__(self, model: Any, pattern: str, sparsity: float, initial: float = 0.0) -> None:
         self.model = model
         weights = sparse_weights(model)
-        self._ranking = WeightRanking(weights, parse_pattern(pattern), (None,) * len(weights), False, _LEAST)
-        self._scorer = Magnitude().bind(Evidence(model, weights))
+        self._ranking = ranking(weights, pattern)
+        self._scorer = LayerAdaptiveMagnitude(weights)
         self._final = sparsity
         schedule = PolynomialSchedule(sparsity, begin=0.0, end=1.0, initial_sparsity=min(initial, sparsity))
         self._ramp = schedule.bind(TrainingLength(_UPDATES, None))
@@ -82,7 +74,7 @@ def sparse_round(
     """Make `model` sparse and fine-tune it; the result is in folder/model.keras.
 
     Args:
-        sparsity: share of zeros in every kernel at the end; an N:M pattern fixes it. initial: what it is now.
+        sparsity: share of zeros in all kernels at the end; an N:M pattern fixes it. initial: what it is now.
 
     Returns:
         what the report needs of the round, and the sparsity that was reached.
