@@ -37,7 +37,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["edgeprune", "edgeprune.*"]),
-    package_data={"edgeprune": ["py.typed", "report/templates/*", "device/*.py"]},
+    package_data={"edgeprune": ["py.typed", "report/templates/*", "device/*.py", "boards/counter.c"]},
     install_requires=[
         "ai-edge-litert>=2.1",
         "click>=8.1",

@@ -35,18 +35,27 @@ ISA_FEATURES = (
 _FOLDERS = (Path(__file__).with_name("_targets"), Path(__file__).parent.parent / "targets")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _PACKAGE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
-_VERSION = re.compile(r"[0-9]+(?:\.[0-9]+)*(?:(?:a|b|rc|\.post|\.dev)[0-9]+)?")
+VERSION = re.compile(r"[0-9]+(?:\.[0-9]+)*(?:(?:a|b|rc|\.post|\.dev)[0-9]+)?")
 _PART = re.compile(r"0x[0-9a-f]{1,3}")
+_BYTE = re.compile(r"0x[0-9a-f]{1,2}")
+_CPU_MODEL = re.compile(r"[a-z0-9][a-z0-9-]*(?:,[a-z0-9-]+=[a-z0-9]+)*")
+_CPU_FEATURE = re.compile(r"[a-z0-9]+")
 
 
 @dataclass(frozen=True)
 class Core:
-    """One cluster of equal cores. `part` is the MIDR part number, such as 0xd08 for a Cortex-A72; "" off ARM."""
+    """One cluster of equal cores. `part` is the MIDR part number, such as 0xd08 for a Cortex-A72; "" off ARM.
+
+    `implementer`, `variant` and `revision` are the other fields of MIDR as /proc/cpuinfo shows them; 0x41 is Arm.
+    """
 
     kind: str
     count: int
     ghz: float
     part: str
+    implementer: str = "0x41"
+    variant: str = "0x0"
+    revision: int = 0
 
 
 @dataclass(frozen=True)
@@ -55,6 +64,14 @@ class Runtime:
 
     package: str
     version: str
+
+
+@dataclass(frozen=True)
+class Emulator:
+    """How qemu-user plays the board. `cpu` is its -cpu model, `features` those of the board's /proc/cpuinfo."""
+
+    cpu: str
+    features: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -95,7 +112,8 @@ class Target:
     """One board, read from a TOML file. `cost` has one entry per quantization mode.
 
     `ram_mb` is the memory of the smallest variant sold, `copy_mb_s` what one thread's memcpy copies in 1e6 bytes
-    per second, `threads` the thread count that `cost` holds for and that benchmarks use by default.
+    per second, `threads` the thread count that `cost` holds for and that benchmarks use by default. `emulator` is
+    None for a board that can't be emulated.
     """
 
     name: str
@@ -111,6 +129,7 @@ class Target:
     budget: Budget
     cost: Mapping[str, CostRates]
     cost_source: str
+    emulator: Emulator | None = None
 
 
 def list_targets() -> tuple[str, ...]:
@@ -180,6 +199,7 @@ def parse_target(text: str, source: str) -> Target:
         budget=budget_from(top),
         cost={mode: _cost_rates(cost.table(mode, "a table of cost rates")) for mode in QUANTIZE_MODES},
         cost_source=cost.text("source", "text saying where the rates come from"),
+        emulator=_emulator(top, cores),
     )
 
 
@@ -247,8 +267,42 @@ def _folder() -> Path:
 
 def _core(table: Table) -> Core:
     table.check_keys(field.name for field in dataclasses.fields(Core))
-    part = _matching(table, "part", _PART, 'a part number such as "0xd08"') if "part" in table else ""
-    return Core(kind=table.text("kind"), count=table.integer("count"), ghz=table.number("ghz"), part=part)
+    part, implementer, variant = (
+        _matching(table, key, pattern, f'the {key} number of the CPU, such as "{example}"') if key in table else default
+        for key, pattern, example, default in (
+            ("part", _PART, "0xd08", ""),
+            ("implementer", _BYTE, "0x41", "0x41"),
+            ("variant", _BYTE, "0x0", "0x0"),
+        )
+    )
+    return Core(
+        kind=table.text("kind"),
+        count=table.integer("count"),
+        ghz=table.number("ghz"),
+        part=part,
+        implementer=implementer,
+        variant=variant,
+        revision=table.integer("revision", 0) if "revision" in table else 0,
+    )
+
+
+def _emulator(top: Table, cores: tuple[Core, ...]) -> Emulator | None:
+    """The optional [emulator] table."""
+    if "emulator" not in top:
+        return None
+    table = top.table("emulator", "an [emulator] table with cpu and features")
+    table.check_keys(field.name for field in dataclasses.fields(Emulator))
+    allowed = 'a list of the words after "Features" in /proc/cpuinfo, such as "asimd"'
+    features = table.texts("features", allowed)
+    if not features or not all(map(_CPU_FEATURE.fullmatch, features)):
+        raise table.wrong("features", allowed)
+    without = next((core.kind for core in cores if not core.part), None)
+    if without is not None:
+        raise top.error("cores", f"an emulated board needs the part number of each core, {without} has none")
+    return Emulator(
+        cpu=_matching(table, "cpu", _CPU_MODEL, 'a model of `qemu-aarch64 -cpu help`, such as "cortex-a72"'),
+        features=features,
+    )
 
 
 def _isa(top: Table) -> tuple[str, ...]:
@@ -264,7 +318,7 @@ def _runtime(table: Table) -> Runtime:
     table.check_keys(field.name for field in dataclasses.fields(Runtime))
     return Runtime(
         package=_matching(table, "package", _PACKAGE, 'a Python package such as "ai-edge-litert"'),
-        version=_matching(table, "version", _VERSION, 'a version such as "2.3.0"'),
+        version=_matching(table, "version", VERSION, 'a version such as "2.3.0"'),
     )
 
 

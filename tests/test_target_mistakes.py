@@ -67,7 +67,11 @@ def changed(old: str, new: str) -> str:
             '"a\\nb"',
             'line 2: title must be text, not blank and without control characters, received "a\\nb"',
         ),
-        ('"0xd0b"', '"A76"', 'line 14: cores[0].part must be a part number such as "0xd08", received "A76"'),
+        (
+            '"0xd0b"',
+            '"A76"',
+            'line 14: cores[0].part must be the part number of the CPU, such as "0xd08", received "A76"',
+        ),
         ('"2.3.0"', '"latest"', 'line 23: runtime.version must be a version such as "2.3.0", received "latest"'),
         ("latency_ms = 12", "latency_ms = 0", "line 26: budget.latency_ms must be a number above 0, received 0"),
         ("size_ratio = 0.4", "size_ratio = 1.5", "line 27: budget.size_ratio must be a ratio above 0 and at most 1"),

@@ -18,11 +18,12 @@ COMMANDS = {
     "plan": ("edgeprune.cli.plan", "Say what would be cut and what it should cost; trains nothing."),
     "inspect": ("edgeprune.cli.inspect", "What is inside a .tflite file: operations, sparsity, bytes."),
     "bench": ("edgeprune.cli.bench", "Measure the latency of a .tflite file, alone or against a baseline."),
+    "boards": ("edgeprune.cli.boards", "List and set up emulated boards."),
     "targets": ("edgeprune.cli.targets", "List, show and validate boards."),
     "init": ("edgeprune.cli.init", "Write a commented edgeprune.toml."),
 }
 # Commands of a later version: who has read of one is not sent to a command with a similar name.
-LATER = ("lint", "profile", "boards")
+LATER = ("lint", "profile")
 
 
 class LazyGroup(click.Group):

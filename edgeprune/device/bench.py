@@ -36,7 +36,7 @@ def bench(
 
     Args:
         model, baseline: .tflite files.
-        device: "local".
+        device: "local". An emulated board has no times: `instructions.bench_instructions` counts on it.
         threads: threads of the runtime.
         rounds: rounds per model.
         round_secs, warmup_secs: default 10 s and 2 s; with `quick` 0.5 s and 0.3 s.

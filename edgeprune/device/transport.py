@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from edgeprune.errors import DeviceError, InputError
+from edgeprune.records.instructions import InstructionCounts
+
 # Called with one line of the runner's progress, such as "round 0 3".
 OnProgress = Callable[[str], None]
 
@@ -16,10 +19,11 @@ class RunRequest:
     """What a device is asked to do; the fields are those of `runner.py`, with paths on this host.
 
     mode "bench": measure all models in turns. mode "outputs": run `inputs` through the one model; `outputs` names
-    the .npz to write. Times are in seconds.
+    the .npz to write. mode "count": count the instructions of each model, one after the other, on one thread.
+    Times are in seconds.
     """
 
-    mode: Literal["bench", "outputs"]
+    mode: Literal["bench", "outputs", "count"]
     models: tuple[Path, ...]
     threads: int = 1
     seed: int = 0
@@ -35,12 +39,14 @@ class RunResult:
     """What the device answered.
 
     runtime: package and version, such as "ai-edge-litert 2.3.0". machine: `runner.machine_state` before the run.
-    rounds_ms: per model, per round, raw milliseconds per invoke; empty for mode "outputs".
+    rounds_ms: per model, per round, raw milliseconds per invoke; of mode "bench".
+    counts: per model what was counted, or why not; of mode "count".
     """
 
     runtime: str
     machine: dict[str, Any]
     rounds_ms: tuple[tuple[tuple[float, ...], ...], ...] = field(default=())
+    counts: tuple[InstructionCounts | DeviceError | InputError, ...] = field(default=())
 
 
 class Transport(Protocol):

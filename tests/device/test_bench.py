@@ -84,7 +84,7 @@ def test_other_files_are_refused(tmp_path):
 
 def test_devices():
     assert isinstance(open_device("local"), LocalTransport)
-    for spec in ("emulator:rpi4", "ssh://pi@raspberrypi", "adb", "adb:R58M"):
+    for spec in ("ssh://pi@raspberrypi", "adb", "adb:R58M"):
         with pytest.raises(InputError, match="not available in this version"):
             open_device(spec)
     with pytest.raises(InputError, match='did you mean "local"'):
