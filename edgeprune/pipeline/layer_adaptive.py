@@ -24,10 +24,10 @@ class LayerAdaptiveMagnitude(Scorer):
 
 def _scores(value: np.ndarray) -> np.ndarray:
     """value: a kernel of any float type -> float32 of its shape; 0 where it is 0."""
-    squares = np.square(value.reshape(-1).astype(np.float64))
-    order = np.argsort(-squares, kind="stable")  # the largest first
-    at_least = np.cumsum(squares[order])
+    magnitudes = np.abs(value.reshape(-1).astype(np.float32))
+    order = np.argsort(-magnitudes)  # the largest first; not stable, which takes four times as long
+    squares = np.square(magnitudes[order].astype(np.float64))
+    at_least = np.cumsum(squares)
     scores = np.zeros(value.size, np.float32)
-    np.divide(squares[order], at_least, out=squares, where=at_least > 0)
-    scores[order] = squares
+    scores[order] = np.divide(squares, at_least, out=squares, where=at_least > 0)
     return scores.reshape(value.shape)

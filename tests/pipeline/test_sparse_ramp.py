@@ -66,7 +66,7 @@ def test_layers_share_the_zeros_and_none_is_emptied():
 
 
 def test_layer_adaptive_scores_by_hand():
-    """3, 2, 1 and 0: 9/9, 4/13, 1/14 and nothing; signs don't count, equals are taken in order."""
+    """3, 2, 1 and 0: 9/9, 4/13, 1/14 and nothing; signs don't count."""
     from edgeprune.pipeline.layer_adaptive import LayerAdaptiveMagnitude
 
     model = network()
