@@ -80,3 +80,11 @@ def test_int8_needs_samples_and_no_loop():
     looped = verdicts(board, dataclasses.replace(PLAIN, has_loop=True))
     assert [mode for mode, verdict in looped.items() if not verdict.allowed] == ["int8"]
     assert "unroll" in looped["int8"].reason
+
+
+def test_sparse_weights_rule_out_dynamic_alone():
+    """Sparse convolutions with dynamic-range int8 load nowhere."""
+    board = target("ai-edge-litert", "2.3.0")
+    allowed = {mode: verdict.allowed for mode, verdict in verdicts(board, sparse=True).items()}
+    assert allowed == {"none": True, "float16": True, "dynamic": False, "int8": True}
+    assert verdicts(board)["dynamic"].allowed
