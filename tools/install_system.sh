@@ -2,7 +2,7 @@
 # Installs the system programs that some test tiers need, where root or passwordless sudo allows it; otherwise says what
 # to install. Missing programs only skip their tiers, so this always exits 0. Never asks anything.
 #
-#   tools/install_system.sh              qemu-user, adb, openssh-server and chromium, those that are missing
+#   tools/install_system.sh              qemu-user, gcc, Debian's keys, adb, openssh-server and chromium, what is missing
 #   tools/install_system.sh PACKAGE...   these Debian packages instead
 set -uo pipefail
 
@@ -26,6 +26,9 @@ has_chromium() {
 
 missing_packages() {
     has_program qemu-aarch64 || echo qemu-user
+    has_program cc || echo gcc
+    [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || [ -e /usr/share/keyrings/debian-archive-keyring.pgp ] ||
+        echo debian-archive-keyring
     has_program adb || echo adb
     has_program sshd || echo openssh-server
     has_chromium && return

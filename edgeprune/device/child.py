@@ -13,6 +13,8 @@ from edgeprune.device.transport import OnProgress, RunRequest, RunResult
 from edgeprune.device.watched import Ended, Stalled, watch
 from edgeprune.errors import DeviceError, InputError
 
+# What says nothing about the end: the runtime's greetings, and the emulator's word for the signal we name ourselves
+_NOISE = ("INFO:", "qemu: uncaught target signal")
 RUNNER = Path(__file__).with_name("runner.py")
 
 
@@ -85,7 +87,8 @@ class ChildTransport:
 
     def death(self, model: str, ended: Ended) -> DeviceError:
         """The child ended without a result."""
-        last = f'; its last words: "{ended.log[-1].strip()}"' if ended.log else ""
+        words = [line.strip() for line in ended.log if not line.startswith(_NOISE)]
+        last = f'; its last words: "{words[-1]}"' if words else ""
         if ended.code < 0:
             return DeviceError(
                 f"the TFLite runtime on {self.where} crashed on {model} with {_signal_name(-ended.code)} during "

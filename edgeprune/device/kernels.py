@@ -60,6 +60,7 @@ _KERNELS = (
     (re.compile(r"_vclamp|_vrelu"), "RELU"),
     (re.compile(r"_q[su]8_f\d\d_vcvt"), "DEQUANTIZE"),
     (re.compile(r"_vcvt"), "QUANTIZE"),
+    (re.compile(r"_copy_ukernel"), "RESHAPE"),
 )
 _BUILTIN = re.compile(r"^_ZN6tflite3ops(?:7builtin|6custom)")
 # TFLite's folders of kernels whose names are not those of their operations

@@ -109,10 +109,25 @@ def test_a_tier_that_never_ends_fails(project: Path, monkeypatch: pytest.MonkeyP
 def test_missing_programs_are_named_with_their_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_tests, "find_program", lambda *names: None)
     assert run_tests.lacks_chromium() == "chromium not found; sudo apt-get install chromium"
-    assert run_tests.lacks_emulator() == "qemu-aarch64 not found; sudo apt-get install qemu-user"
+    assert run_tests.lacks_emulator() == (
+        "qemu-aarch64, cc, apt-get, dpkg-deb not found; sudo apt-get install qemu-user gcc apt dpkg"
+    )
     assert run_tests.lacks_device_programs() == (
         "adb, sshd, ssh not found; sudo apt-get install adb openssh-server openssh-client"
     )
+
+
+def test_an_emulator_without_plugins_is_not_taken_for_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    qemu = tmp_path / "qemu-aarch64"
+    monkeypatch.setattr(run_tests, "find_program", lambda *names: str(qemu))
+    monkeypatch.setattr(run_tests, "DEBIAN_KEYS", tmp_path)
+    assert run_tests.lacks_emulator() == "Debian's package keys not found; sudo apt-get install debian-archive-keyring"
+    (tmp_path / "debian-archive-keyring.gpg").touch()
+    for options, works in (("-cpu model", False), ("-plugin file", True)):
+        qemu.write_text(f"#!/bin/sh\necho '{options}'\n")
+        qemu.chmod(0o755)
+        expected = None if works else f"{qemu} is built without plugins; Debian 12's qemu-user has them"
+        assert run_tests.lacks_emulator() == expected
 
 
 def test_a_browser_that_does_not_start_is_not_taken_for_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
