@@ -110,7 +110,8 @@ def _print_instructions(result: InstructionBench) -> None:
 
     console = Console()
     counted = [result.model] if result.baseline is None else [result.baseline, result.model]
-    table = Table(title=f"{result.device}, {result.runtime}, instructions of one invoke in M", title_justify="left")
+    console.print(Text(f"{result.device}, {result.runtime}, instructions of one invoke in M"))
+    table = Table()
     table.add_column("operation", overflow="fold")
     for counts in counted:
         table.add_column(Text(Path(counts.model).name), justify="right", overflow="fold")
