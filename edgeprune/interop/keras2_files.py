@@ -32,12 +32,17 @@ def is_keras2_folder(path: Path) -> bool:
     return (path / "saved_model.pb").is_file() and (path / METADATA).is_file()
 
 
-def keras2_version(path: Path) -> str:
-    """The version of Keras 2 that wrote the .h5 or .keras file, such as "2.15.0", or ""."""
+def keras_version(path: Path) -> str:
+    """The version of Keras that wrote the .h5 or .keras file, such as "2.15.0"; "" where it doesn't say."""
     try:
-        version = str(_archived(path, "metadata.json")["keras_version"] if _is_archive(path) else _h5_text(path, True))
+        return str(_archived(path, "metadata.json")["keras_version"] if _is_archive(path) else _h5_text(path, True))
     except (KeyError, *UNREADABLE):
         return ""
+
+
+def keras2_version(path: Path) -> str:
+    """The version of Keras 2 that wrote the .h5 or .keras file, or ""."""
+    version = keras_version(path)
     return version if version.startswith("2.") else ""
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeprune.errors import InputError
-from edgeprune.interop.keras2_files import METADATA, UNREADABLE, is_keras2_folder, read_config
+from edgeprune.interop.keras2_files import METADATA, UNREADABLE, is_keras2_folder, keras_version, read_config
 from edgeprune.interop.packages import WRAPPERS, import_tf_keras, wrapper_classes
 from edgeprune.interop.safe_config import check_safe
 from edgeprune.quiet import tensorflow_warnings_muted
@@ -20,6 +20,8 @@ def read_model(path: Path) -> Any:
     Raises:
         InputError: tf_keras or TFMOT is missing, the file can't be read, or it holds what would run code.
     """
+    if path.suffix == ".keras" and path.is_file() and keras_version(path).startswith("3."):
+        raise InputError(f"{path} is a Keras 3 file already; use keras.models.load_model")
     tf_keras = import_tf_keras()
     config = _folder_config(path) if path.is_dir() else read_config(path)
     try:

@@ -41,7 +41,8 @@ def check_safe(config: Any, source: str) -> None:
             f"{source}: {kind} is a subclassed model, whose layers are only connected in its code; "
             "write it as a functional model, keras.Model(inputs, outputs), and save that"
         )
-    _check_layer(config, source)
+    # How the model was compiled is not read: tf_keras drops it with compile=False.
+    _check_layer({key: value for key, value in config.items() if key != "compile_config"}, source)
 
 
 def _check_layer(entry: Any, source: str) -> None:

@@ -11,11 +11,12 @@ import numpy as np
 from edgeprune.cost.sparse_encoding import SparseKernel
 from edgeprune.errors import InputError
 from edgeprune.pipeline.analysis import Analysis
-from edgeprune.pipeline.layer_adaptive import LayerAdaptiveMagnitude
+from edgeprune.sparsity.criteria.base import Evidence
+from edgeprune.sparsity.criteria.lamp import Lamp
 from edgeprune.sparsity.patterns import parse_pattern
 from edgeprune.sparsity.ranking import WeightRanking
 from edgeprune.sparsity.selection import select
-from edgeprune.sparsity.weights import PrunableWeight, prunable_weights
+from edgeprune.sparsity.weights import PrunableWeight, path_in, prunable_weights
 
 # Kernels run dense unless the graph has a certain shape; a build doesn't shape it.
 NO_SPEED_FROM_ZEROS = "zeros make the file smaller, and no speed-up from them is claimed."
@@ -51,7 +52,8 @@ def planned_kernels(model: Any, pattern: str, sparsity: float) -> dict[str, Spar
     """The kernels by path with as many weights kept as pruning to `sparsity` leaves now. Training changes which go, and
     so how many of a kernel; not how many of all."""
     weights = sparse_weights(model)
-    masks = ranking(weights, pattern).masks(LayerAdaptiveMagnitude(weights).scores(), 1.0, sparsity, None)
+    scores = Lamp().bind(Evidence(model, weights)).scores()
+    masks = ranking(weights, pattern).masks(scores, 1.0, sparsity, None)
     return {
         weight.path: _kernel(weight, int(np.count_nonzero(mask))) for weight, mask in zip(weights, masks, strict=True)
     }
@@ -103,7 +105,7 @@ def layer_zeros(analysis: Analysis, planned: dict[str, SparseKernel] | None = No
         if weight.role != "kernel" or id(weight.variable) in seen:
             continue
         seen.add(id(weight.variable))
-        kernel = None if planned is None else planned.get(weight.variable.path)
+        kernel = None if planned is None else planned.get(path_in(analysis.model, weight.variable))
         if kernel is None:
             value = np.asarray(weight.variable)
             own = Zeros(value.size, value.size - int(np.count_nonzero(value)))

@@ -14,10 +14,11 @@ from edgeprune.model_file import save_model
 from edgeprune.pipeline.artifact import keras_metric
 from edgeprune.pipeline.job import Job
 from edgeprune.pipeline.kernels import ranking, sparse_weights, stored_kernels, zeros_of
-from edgeprune.pipeline.layer_adaptive import LayerAdaptiveMagnitude
 from edgeprune.pipeline.rounds import STATISTICS_SAMPLES, distillation, load_stage, refresh_statistics, train_and_record
 from edgeprune.progress import say
 from edgeprune.recover.finetune import Recipe, finetune
+from edgeprune.sparsity.criteria.base import Evidence
+from edgeprune.sparsity.criteria.lamp import Lamp
 from edgeprune.sparsity.freeze import freeze_sparsity
 from edgeprune.sparsity.pruner import Pruner
 from edgeprune.sparsity.schedules import PolynomialSchedule, TrainingLength
@@ -33,7 +34,7 @@ class RampPruning:
         self.model = model
         weights = sparse_weights(model)
         self._ranking = ranking(weights, pattern)
-        self._scorer = LayerAdaptiveMagnitude(weights)
+        self._scorer = Lamp().bind(Evidence(model, weights))
         self._final = sparsity
         schedule = PolynomialSchedule(sparsity, begin=0.0, end=1.0, initial_sparsity=min(initial, sparsity))
         self._ramp = schedule.bind(TrainingLength(_UPDATES, None))

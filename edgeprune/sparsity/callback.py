@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -32,20 +33,21 @@ class PruningCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras 
     `fit` keeps the zeros; `unfreeze_sparsity` takes them off. After loading a saved model call `freeze_sparsity`, or
     train on with this callback, which takes zeros for pruned weights. Put it last where other callbacks set weights.
     A training that goes on with `initial_epoch` has the ramp of the whole one; scores that are learned begin anew.
+    Early stopping should start after the ramp (`start_from_epoch`): a checkpoint from before it has fewer zeros.
 
     Args:
         schedule: when and how much: a schedule, a sparsity in [0, 1) from the first step on, or a `PruningSchedule` of
             TensorFlow's toolkit. An N:M pattern fixes the sparsity; the schedule then gives the pace. For "channels" it
             is the share of channels.
-        criterion: what a weight is worth: magnitude, movement, taylor, snip, grasp, apoz, random, or an object such as
-            `Movement(mode="soft")`.
+        criterion: what a weight is worth: magnitude, lamp, movement, taylor, snip, grasp, apoz, random, or an object
+            such as `Movement(mode="soft")`.
         pattern: "unstructured", N:M along the axis that TFLite stores innermost ("2:4"), a block of outputs x inputs
             ("1x4"), or "channels", which masks whole channels for `remove_pruned_channels`. Where the axis isn't
             a multiple, the last group is shorter, as if padded with zeros.
         scope: "global" ranks all weights together, so that small layers keep more; "layer" gives every kernel the
             schedule's sparsity, as TensorFlow's toolkit does.
-        include, exclude: layer names, paths, class names, layer classes, compiled regular expressions. Default: all
-            kernels of trainable layers but depthwise ones and embeddings.
+        include, exclude: layer names, paths, class names, layer classes, regular expressions (compiled, or as text
+            after "re:"). Default: all kernels of trainable layers but depthwise ones and embeddings.
         layer_sparsity: {filter: final sparsity} for layers with one of their own.
         min_weights: weights of each kernel that always stay.
         data: for criteria that need it (snip, grasp, apoz): (x, y), or batches of it; at most 2,048 samples are read.
@@ -82,9 +84,18 @@ class PruningCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras 
             parse_pattern(pattern)
         if scope not in SCOPES:
             raise InputError(f"{_WHERE}: unknown scope {scope!r}; {nearest(str(scope), SCOPES)}")
-        for name, value, least in (("min_weights", min_weights, 0), ("batch_size", batch_size, 1)):
+        for name, value, least in (("min_weights", min_weights, 0), ("batch_size", batch_size, 1), ("seed", seed, 0)):
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise InputError(f"{_WHERE}: {name} must be a whole number of at least {least}. Received: {value!r}")
+        for name, path in (("csv", csv), ("tensorboard", tensorboard)):
+            if path is not None and not isinstance(path, (str, Path)):
+                raise InputError(f"{_WHERE}: {name} must be a path. Received: {path!r}")
+        if pattern == CHANNELS and min_weights != 1:
+            raise InputError(f'{_WHERE}: min_weights has no meaning for pattern="channels"; leave it out')
+        if layer_sparsity and pattern != CHANNELS and parse_pattern(pattern).fixes_sparsity:
+            raise InputError(
+                f'{_WHERE}: the pattern "{pattern}" fixes the sparsity of every layer; use exclude instead'
+            )
         if self.criterion.needs_data and data is None:
             raise InputError(
                 f'{_WHERE}: the criterion "{self.criterion.name}" needs data; pass data=(x, y), or batches of it'
@@ -113,23 +124,28 @@ class PruningCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras 
                 "before the first one; give it a later begin"
             )
         ranking = self._ranking()
+        self._csv = None if self.csv is None else CsvLog(self.csv, [path for path, _ in ranking.masked])
+        self._board = None if self.tensorboard is None else TensorBoardLog(self.tensorboard)
         scorer = self.criterion.bind(Evidence(model, ranking.scored, self.data, self.batch_size, self.seed))
         self.pruner = Pruner(model, ranking, scorer, regrows=self.criterion.regrows)
-        self.pruner.watch_gradients()
+        self.pruner.watch_gradients(self.params)
         model.make_train_function(force=True)
         self._updated: int | None = None
+        self._pruned = True
         self._before = 0
         self._step = -1
-        self._csv: CsvLog | None = None
-        self._board = None if self.tensorboard is None else TensorBoardLog(self.tensorboard)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        pruner = self._running()
-        first = self._csv is None
         if self._steps_per_epoch:
             self._before = epoch * self._steps_per_epoch
-        if first and self.csv is not None:
-            self._csv = CsvLog(self.csv, pruner.masks.paths, epoch)
+        if self._step < 0:
+            if epoch and not self._steps_per_epoch:
+                raise InputError(
+                    f"{_WHERE}: the steps of an epoch are not known, so neither is where this training goes on; pass "
+                    "steps_per_epoch to fit"
+                )
+            if self._csv is not None:
+                self._csv.begin(epoch)
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         # With steps_per_execution several steps run before the next call: none of their updates comes late.
@@ -158,6 +174,7 @@ class PruningCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras 
         self.model.train_function = None
         if self._board is not None:
             self._board.close()
+        self._warn_of_less()
 
     # What users ask
 
@@ -193,9 +210,31 @@ class PruningCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras 
     def _prune(self, update: int) -> None:
         sparsity = self._ramp.sparsity(update)
         pace = sparsity / self._ramp.final if self._ramp.final else 0.0
-        self._running().prune(pace, sparsity)
+        self._pruned = self._running().prune(pace, sparsity) or not sparsity
         self._updated = update
         self._show(update)
+
+    def _warn_of_less(self) -> None:
+        """Say when a training has ended before its sparsity was reached."""
+        target = self._ramp.sparsity(self._step)
+        if target < self._ramp.final:
+            reason = f"the training ended at step {self._step}, before the schedule did"
+        elif not self._pruned:
+            reason = (
+                f'the criterion "{self.criterion.name}" saw no gradient; does another optimizer train these layers?'
+            )
+        elif self._held_back():
+            reason = f"min_weights={self.min_weights} held weights back"
+        else:
+            return
+        warnings.warn(
+            f"{_WHERE}: the sparsity is {self._running().sparsity:.1%} instead of the {self._ramp.final:.1%} that "
+            f"the schedule ends with: {reason}",
+            stacklevel=2,
+        )
+
+    def _held_back(self) -> bool:
+        return any(layer.kept <= self.min_weights for layer in self.layers) and self.min_weights > 1
 
     def _show(self, step: int) -> None:
         pruner = self._running()

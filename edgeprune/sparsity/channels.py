@@ -20,7 +20,7 @@ from edgeprune.graph.surgery import remove_channels
 from edgeprune.graph.trace import Trace, trace
 from edgeprune.sparsity.selection import per_layer, select
 from edgeprune.sparsity.threshold import keep_largest
-from edgeprune.sparsity.weights import PrunableWeight, default_is_pruned, prunable_weights
+from edgeprune.sparsity.weights import PrunableWeight, default_is_pruned, path_in, prunable_weights
 
 _OVER_CHANNELS = {"LayerNormalization", "RMSNormalization", "UnitNormalization", "GroupNormalization"}
 
@@ -128,7 +128,7 @@ def channel_ranking(
         tuple((axis, units) for _, axis, units in makers),
         members,
         tuple(by_group),
-        tuple(_masked_kernels(traced, groups, free)),
+        tuple(_masked_kernels(model, traced, groups, free)),
         len(blocked),
         globally,
     )
@@ -143,6 +143,7 @@ def remove_pruned_channels(model: Any) -> Any:
     Raises:
         InputError: the model's graph can't be read, or nothing can be removed.
     """
+    prunable_weights(model)  # refuses what is no built model
     traced = trace(model)
     groups = find_groups(traced)
     read = _in_statistics(traced, groups)
@@ -178,12 +179,14 @@ def _in_statistics(traced: Trace, groups: Groups) -> np.ndarray:
     return found
 
 
-def _masked_kernels(traced: Trace, groups: Groups, free: np.ndarray) -> list[tuple[str, Any, dict[int, np.ndarray]]]:
+def _masked_kernels(
+    model: Any, traced: Trace, groups: Groups, free: np.ndarray
+) -> list[tuple[str, Any, dict[int, np.ndarray]]]:
     found = []
     for weight in _kernels(traced):
         axes = {axis: groups.unit_of_id[ids] for axis, ids in weight.axes.items()}
         if any(free[units].any() for units in axes.values()):
-            found.append((weight.variable.path, weight.variable, axes))
+            found.append((path_in(model, weight.variable), weight.variable, axes))
     return found
 
 

@@ -42,7 +42,12 @@ def freeze_sparsity(model: Any, *, include: Any = None, exclude: Any = None) -> 
 
 
 def unfreeze_sparsity(model: Any) -> Any:
-    """Let zeros change again in further training, those that `PruningCallback` made included; returns the model."""
+    """Let zeros change again in further training, those that `PruningCallback` made included; returns the model.
+
+    Raises:
+        InputError: not a built Keras model.
+    """
+    prunable_weights(model)
     detach(model)
     return model
 

@@ -11,32 +11,47 @@ class GradientHook:
 
     Takes the place of the optimizer's `apply`, on the instance; under mixed precision that of the inner optimizer,
     which gets gradients without loss scale, and finite ones only. Under a distribution strategy gradients are summed
-    first.
+    first. Several hooks of one training call each other.
+
+    training: stands for the training; a hook that another one, which failed, has left behind is taken off.
     """
 
-    def __init__(self, optimizer: Any, variables: Sequence[Any], observe: Callable[[int, Any], None]) -> None:
+    def __init__(
+        self, optimizer: Any, variables: Sequence[Any], observe: Callable[[int, Any], None], training: object
+    ) -> None:
         self._optimizer = getattr(optimizer, "inner_optimizer", optimizer)
         self._numbers = {id(variable): number for number, variable in enumerate(variables)}
-        self._observe = observe
+        self._observe: Callable[[int, Any], None] | None = observe
+        self._training = training
 
     def attach(self) -> None:
-        """Start watching, in place of a hook that a fit which failed has left. A compiled train step must be made
-        again."""
-        if isinstance(vars(self._optimizer).get("apply"), GradientHook):
+        """Start watching. A compiled train step must be made again."""
+        first = vars(self._optimizer).get("apply")
+        if isinstance(first, GradientHook) and first._training is not self._training:
             del self._optimizer.apply
         self._apply = self._optimizer.apply
         self._optimizer.apply = self
 
     def detach(self) -> None:
-        """Give the optimizer back as it was."""
-        if vars(self._optimizer).get("apply") is self:
+        """Stop watching; the last hook gives the optimizer back as it was."""
+        self._observe = None
+        first = vars(self._optimizer).get("apply")
+        while isinstance(first, GradientHook) and first._observe is None:
             del self._optimizer.apply
+            first = first._apply
+            if isinstance(first, GradientHook):
+                self._optimizer.apply = first
 
     def __call__(self, grads: Any, trainable_variables: Any = None) -> None:
-        import tensorflow as tf
-
         grads = list(grads)
         variables = list(self._optimizer._trainable_variables if trainable_variables is None else trainable_variables)
+        if self._observe is not None:
+            self._show(self._observe, grads, variables)
+        self._apply(grads, variables)
+
+    def _show(self, observe: Callable[[int, Any], None], grads: list[Any], variables: list[Any]) -> None:
+        import tensorflow as tf
+
         pairs = [
             (self._numbers[id(variable)], tf.convert_to_tensor(gradient))
             for gradient, variable in zip(grads, variables, strict=True)
@@ -48,5 +63,4 @@ class GradientHook:
             gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
         scale = self._optimizer.loss_scale_factor
         for (number, _), gradient in zip(pairs, gradients, strict=True):
-            self._observe(number, gradient if scale is None else gradient / scale)
-        self._apply(grads, variables)
+            observe(number, gradient if scale is None else gradient / scale)

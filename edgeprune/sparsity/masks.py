@@ -7,8 +7,10 @@ four more for the values they had.
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections.abc import Sequence
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -41,15 +43,29 @@ class MaskConstraint:
         it is updated before constraints are."""
         import tensorflow as tf
 
-        optimizer: Any = getattr(self._model(), "optimizer", None)
-        optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-        if not getattr(optimizer, "use_ema", False) or not optimizer.built:
+        optimizer = _calling_optimizer()
+        if optimizer is None or not optimizer.use_ema:
             return
-        if optimizer._var_key(self._variable) not in optimizer._trainable_variables_indices:
-            return  # trained by another optimizer, in a loop of the user's own
         average = optimizer._model_variables_moving_average[optimizer._get_variable_index(self._variable)]
         value = tf.convert_to_tensor(average)
         average.assign(tf.where(self.mask, value, tf.zeros((), value.dtype)))
+
+
+def _calling_optimizer() -> Any:
+    """The optimizer that is applying constraints; None when something else calls one.
+
+    Keras hands a constraint nothing but the variable, and any optimizer may train it: that of a larger model, or one of
+    a loop of the user's own. So it is looked up where the call comes from.
+    """
+    import keras
+
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        owner = frame.f_locals.get("self")
+        if isinstance(owner, keras.optimizers.Optimizer):
+            return owner
+        frame = frame.f_back
+    return None
 
 
 class MaskSet:

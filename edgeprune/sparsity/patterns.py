@@ -34,9 +34,8 @@ class Pattern(Protocol):
         """How many units of a kernel may go."""
         ...
 
-    @property
-    def weights_per_unit(self) -> int:
-        """Weights in a whole unit."""
+    def unit_sizes(self, shape: tuple[int, int, int]) -> int | np.ndarray:
+        """Weights in each unit: one number where all are alike, else (units,) int64."""
         ...
 
     @property
@@ -49,7 +48,6 @@ class Pattern(Protocol):
 class Unstructured:
     """Every weight on its own."""
 
-    weights_per_unit: int = 1
     fixes_sparsity: bool = False
 
     def unit_scores(self, view: np.ndarray) -> np.ndarray:
@@ -61,6 +59,9 @@ class Unstructured:
     def prunable(self, shape: tuple[int, int, int]) -> int:
         return int(np.prod(shape, dtype=np.int64))
 
+    def unit_sizes(self, shape: tuple[int, int, int]) -> int | np.ndarray:
+        return 1
+
 
 @dataclass(frozen=True)
 class NOfM:
@@ -69,7 +70,6 @@ class NOfM:
 
     n: int
     m: int
-    weights_per_unit: int = 1
     fixes_sparsity: bool = True
 
     def unit_scores(self, view: np.ndarray) -> np.ndarray:
@@ -89,6 +89,9 @@ class NOfM:
         whole, rest = divmod(shape[2], self.m)
         return shape[0] * shape[1] * (whole * (self.m - self.n) + max(rest - self.n, 0))
 
+    def unit_sizes(self, shape: tuple[int, int, int]) -> int | np.ndarray:
+        return 1
+
 
 @dataclass(frozen=True)
 class Block:
@@ -97,10 +100,6 @@ class Block:
     rows: int
     columns: int
     fixes_sparsity: bool = False
-
-    @property
-    def weights_per_unit(self) -> int:
-        return self.rows * self.columns
 
     def unit_scores(self, view: np.ndarray) -> np.ndarray:
         sums = self._blocks(_padded(view, (self.rows, self.columns), 0.0)).sum(axis=(2, 4), dtype=np.float32)
@@ -115,6 +114,12 @@ class Block:
 
     def prunable(self, shape: tuple[int, int, int]) -> int:
         return shape[0] * -(-shape[1] // self.rows) * -(-shape[2] // self.columns)
+
+    def unit_sizes(self, shape: tuple[int, int, int]) -> int | np.ndarray:
+        positions, outputs, inputs = shape
+        if outputs % self.rows == 0 and inputs % self.columns == 0:
+            return self.rows * self.columns
+        return np.tile(self._sizes(outputs, inputs).astype(np.int64).reshape(-1), positions)
 
     def _blocks(self, padded: np.ndarray) -> np.ndarray:
         """(positions, block rows, rows, block columns, columns)"""

@@ -47,8 +47,8 @@ class Pruner:
         self.masks.assign(self._alive)
         self._count()
 
-    def watch_gradients(self) -> None:
-        """Feed a criterion that learns from gradients, until `stop_watching`."""
+    def watch_gradients(self, training: object) -> None:
+        """Feed a criterion that learns from gradients, until `stop_watching`. training: see GradientHook."""
         if isinstance(self.scorer, GradientScorer):
             scorer = self.scorer
             numbers = {id(variable): number for number, variable in enumerate(self.masks.variables)}
@@ -57,7 +57,7 @@ class Pruner:
             def observe(number: int, gradient: Any) -> None:
                 scorer.observe(number, self.masks.current(numbers[id(variables[number])]), gradient)
 
-            self._hook = GradientHook(self.model.optimizer, variables, observe)
+            self._hook = GradientHook(self.model.optimizer, variables, observe, training)
             self._hook.attach()
 
     def stop_watching(self) -> None:
@@ -66,15 +66,17 @@ class Pruner:
             self._hook.detach()
             self._hook = None
 
-    def prune(self, pace: float, sparsity: float) -> None:
+    def prune(self, pace: float, sparsity: float) -> bool:
         """Choose the weights that are pruned from now on. pace: sparsity / final sparsity.
 
-        Only criteria that regrow bring weights back, and only those that this training has pruned. A criterion that has
-        seen no gradient yet, in a training that was continued, changes nothing.
+        Only criteria that regrow bring weights back, and only those that this training has pruned.
+
+        Returns:
+            False when nothing was done: the criterion has seen no gradient yet, as in a training that was continued.
         """
         scores: Sequence[np.ndarray] = self.scorer.scores()
         if isinstance(self.scorer, GradientScorer) and not any(np.any(own) for own in scores):
-            return
+            return False
         keep = self._alive if self.regrows else self.masks.keep()
         position = {id(variable): number for number, variable in enumerate(self.masks.variables)}
         # What is pruned has no value to come back with, so it ranks below everything else.
@@ -86,6 +88,7 @@ class Pruner:
         chosen = self.ranking.masks(scores, pace, sparsity, self.scorer.threshold)
         self.masks.assign([new & old for new, old in zip(chosen, keep, strict=True)])
         self._count()
+        return True
 
     def _count(self) -> None:
         self.layers = tuple(

@@ -60,42 +60,61 @@ class WeightRanking:
         self, scores: Sequence[np.ndarray], pace: float, sparsity: float, threshold: float | None
     ) -> list[np.ndarray]:
         views = [weight.runtime_view(np.asarray(s)) for weight, s in zip(self.scored, scores, strict=True)]
-        shapes = [view.shape for view in views]
-        units = [self._unit_scores(view, threshold) for view in views]
-        keep: list[np.ndarray | None] = [None] * len(units)
+        shapes = [(view.shape[0], view.shape[1], view.shape[2]) for view in views]
+        sizes = [self.pattern.unit_sizes(shape) for shape in shapes]
+        units = [self._unit_scores(view, size, threshold) for view, size in zip(views, sizes, strict=True)]
         shared = [n for n, own in enumerate(self.own) if own is None] if self.globally else []
-        if shared:
-            chosen = [units[n] for n in shared]
-            wanted = sum(self._wanted(shapes[n], pace, sparsity) for n in shared)
-            for n, kept in zip(shared, keep_largest(chosen, min(wanted, _finite(chosen))), strict=True):
-                keep[n] = kept
-        for n, own in enumerate(self.own):
-            if keep[n] is None:
-                wanted = self._wanted(shapes[n], pace, sparsity if own is None else own * pace)
-                keep[n] = keep_largest([units[n]], min(wanted, _finite([units[n]])))[0]
+        keep: dict[int, np.ndarray] = {}
+        for numbers in [shared, *([n] for n in range(len(units)) if n not in set(shared))]:
+            wanted = sum(self._wanted(n, shapes[n], pace, sparsity) for n in numbers)
+            chosen = _keep([units[n] for n in numbers], [sizes[n] for n in numbers], wanted)
+            keep.update(zip(numbers, chosen, strict=True))
         return [
-            np.ascontiguousarray(weight.keras_view(self.pattern.expand(kept, shape)))
-            for weight, kept, shape in zip(self.scored, keep, shapes, strict=True)
-            if kept is not None
+            np.ascontiguousarray(weight.keras_view(self.pattern.expand(keep[n], shapes[n])))
+            for n, weight in enumerate(self.scored)
         ]
 
-    def _unit_scores(self, view: np.ndarray, threshold: float | None) -> np.ndarray:
+    def _unit_scores(self, view: np.ndarray, sizes: int | np.ndarray, threshold: float | None) -> np.ndarray:
         """Scores of units; those that must stay get +inf."""
         scores = self.pattern.unit_scores(view)
-        stay = -(-self.least // self.pattern.weights_per_unit)
         protect = np.zeros(len(scores), dtype=bool)
         if threshold is not None:
             protect |= scores > threshold
-        if stay >= len(scores):
+        if not self.least or isinstance(sizes, int):
+            held = -(-self.least // int(np.max(sizes)))
+        else:
+            held = int(np.searchsorted(np.cumsum(sizes[np.argsort(-scores, kind="stable")]), self.least)) + 1
+        if held >= len(scores):
             protect[:] = True
-        elif np.count_nonzero(np.isposinf(scores)) < stay:
-            protect[np.argpartition(scores, len(scores) - stay)[len(scores) - stay :]] = True
+        elif held:
+            protect[np.argpartition(scores, len(scores) - held)[len(scores) - held :]] = True
         return np.where(protect, np.float32(np.inf), scores) if protect.any() else scores
 
-    def _wanted(self, shape: tuple[int, ...], pace: float, sparsity: float) -> int:
-        """How many units of a kernel should be gone; of an N:M pattern the pace's share of those that may go."""
-        prunable = self.pattern.prunable((shape[0], shape[1], shape[2]))
-        return round(prunable * (pace if self.pattern.fixes_sparsity else sparsity))
+    def _wanted(self, number: int, shape: tuple[int, int, int], pace: float, sparsity: float) -> int:
+        """How many weights of a kernel should be gone; of an N:M pattern the pace's share of those that may go."""
+        if self.pattern.fixes_sparsity:
+            return round(self.pattern.prunable(shape) * pace)
+        own = self.own[number]
+        return round(int(np.prod(shape, dtype=np.int64)) * (sparsity if own is None else own * pace))
+
+
+def _keep(scores: Sequence[np.ndarray], sizes: Sequence[int | np.ndarray], wanted: int) -> list[np.ndarray]:
+    """Masks of units without the lowest, so many that about `wanted` weights go, exactly so where units are weights."""
+    if not scores:
+        return []
+    size = sizes[0]
+    if isinstance(size, int) and all(isinstance(other, int) and other == size for other in sizes):
+        return keep_largest(scores, min(round(wanted / size), _finite(scores)))
+    flat = np.concatenate(scores)
+    order = np.argsort(flat, kind="stable")
+    weights = np.concatenate([np.broadcast_to(size, own.shape) for size, own in zip(sizes, scores, strict=True)])
+    removed = np.concatenate([[0], np.cumsum(weights[order])])
+    count = int(np.searchsorted(removed, wanted))
+    if count == len(removed) or (count and removed[count] - wanted > wanted - removed[count - 1]):
+        count -= 1
+    keep = np.ones(len(flat), dtype=bool)
+    keep[order[: min(count, _finite(scores))]] = False
+    return np.split(keep, np.cumsum([len(own) for own in scores])[:-1])
 
 
 def _finite(scores: Sequence[np.ndarray]) -> int:

@@ -210,7 +210,7 @@ class _Run:
         learns = search.criterion.needs_gradients and number < search.rounds
         if learns:
             pruner.scorer = self._scorer()
-            pruner.watch_gradients()
+            pruner.watch_gradients(pruner)
             search.model.train_function = None  # one that was compiled before would go on without the hook
         try:
             result = search.fit(search.model, watch.callback, initial_epoch)

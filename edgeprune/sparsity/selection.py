@@ -21,6 +21,7 @@ def select(
 
     A filter, or a list of them, is a layer's name, its path ("outer/inner"), any part of the path, a class name, a
     layer class, or a compiled regular expression that is searched in the path; text that starts with "re:" is one too.
+    Kernels are those of Dense, EinsumDense (so MultiHeadAttention), convolutions, recurrent cells and Embedding.
     Without `include`: every kernel of a trainable layer, but depthwise kernels and embeddings.
 
     Raises:
@@ -51,6 +52,8 @@ def per_layer(weights: Sequence[PrunableWeight], targets: Mapping[Any, float], *
         InputError: a filter matches nothing, or a sparsity is outside [0, 1).
     """
     found: list[float | None] = [None] * len(weights)
+    if not isinstance(targets, Mapping):
+        raise InputError(f"{where}: layer_sparsity must be a dictionary {{filter: sparsity}}. Received: {targets!r}")
     for pattern, sparsity in targets.items():
         if isinstance(sparsity, bool) or not isinstance(sparsity, (int, float)) or not 0 <= sparsity < 1:
             raise InputError(
@@ -85,7 +88,7 @@ def _matched(weights: Sequence[PrunableWeight], filters: list[LayerFilter], argu
         if not found:
             names = list(dict.fromkeys(name for w in weights for name in (w.layer.name, type(w.layer).__name__)))
             near = nearest(_named(one), names) if isinstance(one, str) else f"they are {_listed(names)}"
-            raise InputError(f"{where}: {argument}={_named(one)!r} matches no layer with a kernel; {near}")
+            raise InputError(f"{where}: {argument}={_named(one)!r} matches no layer with a kernel to prune; {near}")
         matched |= found
     return matched
 

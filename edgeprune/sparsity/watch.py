@@ -37,15 +37,21 @@ class CsvLog:
         InputError: `path` holds something else, or can't be written.
     """
 
-    def __init__(self, path: str | Path, layers: Sequence[str], first_epoch: int) -> None:
+    def __init__(self, path: str | Path, layers: Sequence[str]) -> None:
         self.path = Path(path)
         self.header = [*_FIRST_COLUMNS, *layers]
         self.rows: list[list[str]] = []
-        if self.path.exists():
-            found = self._read()
-            if first_epoch and found[0] != self.header:
-                raise InputError(f"csv={str(self.path)!r} has other layers than are pruned now; give another file")
-            self.rows = [row for row in found[1:] if int(row[0]) < first_epoch]
+        self._earlier = self._read() if self.path.exists() else [self.header]
+
+    def begin(self, first_epoch: int) -> None:
+        """Keep the rows of the epochs before the first one.
+
+        Raises:
+            InputError: they are about other layers.
+        """
+        if first_epoch and self._earlier[0] != self.header:
+            raise InputError(f"csv={str(self.path)!r} has other layers than are pruned now; give another file")
+        self.rows = [row for row in self._earlier[1:] if int(row[0]) < first_epoch]
 
     def _read(self) -> list[list[str]]:
         try:
@@ -77,7 +83,7 @@ class TensorBoardLog:
     """Scalars sparsity/total, sparsity/target and sparsity/LAYER, by step.
 
     Raises:
-        InputError: TensorBoard is not installed; TensorFlow does not bring it any more.
+        InputError: TensorBoard is not installed (TensorFlow does not bring it any more), or `folder` is a file.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -85,6 +91,8 @@ class TensorBoardLog:
 
         if importlib.util.find_spec("tensorboard") is None:
             raise InputError("tensorboard= needs the package tensorboard: pip install tensorboard, or use csv=")
+        if Path(folder).is_file():
+            raise InputError(f"tensorboard={str(folder)!r} is a file; give the path of a folder")
         self.writer = tf.summary.create_file_writer(str(folder))
 
     def add(self, step: int, target: float, total: float, layers: Sequence[LayerSparsity]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ _KERNELS: dict[str, dict[str, tuple[tuple[int, ...], tuple[int, ...]]]] = {
     "Dense": {"_kernel": ((1,), (0,))},
     "Conv1D": {"_kernel": ((2,), (1,))},
     "Conv2D": {"_kernel": ((3,), (2,))},
-    "Conv3D": {"_kernel": ((4,), (3,))},
+    "Conv3D": {"_kernel": ((3,), (4,))},  # the exception: TFLite stores [d, h, w, in, out]
     "Conv1DTranspose": {"kernel": ((1,), (2,))},
     "Conv2DTranspose": {"kernel": ((2,), (3,))},
     "Conv3DTranspose": {"kernel": ((3,), (4,))},
@@ -38,7 +38,8 @@ _ON_REQUEST: dict[str, dict[str, tuple[tuple[int, ...], tuple[int, ...]]]] = {
 class PrunableWeight:
     """One kernel of a model.
 
-    path: "layer/kernel", unique in the model. variable: the Keras variable. layer: the layer object that owns it.
+    path: "layer/kernel", from the model's own layers down, the same after saving and loading. variable: the Keras
+    variable. layer: the layer object that owns it.
     order: the variable's axes as (positions..., outputs..., inputs...); `positions`, `outputs`: how many of each come
     first. Inputs are what TFLite stores innermost.
     """
@@ -88,6 +89,8 @@ def prunable_weights(model: Any) -> tuple[PrunableWeight, ...]:
     """
     import keras
 
+    if not isinstance(model, keras.Model):
+        raise InputError(f"a keras.Model is needed, received {type(model).__name__}; load a file with load_model")
     if keras.backend.backend() != "tensorflow":
         raise InputError(
             f"pruning needs Keras on TensorFlow, not {keras.backend.backend()}; set KERAS_BACKEND=tensorflow"
@@ -100,9 +103,18 @@ def prunable_weights(model: Any) -> tuple[PrunableWeight, ...]:
     found: dict[int, PrunableWeight] = {}
     for layer in _layers(model):
         for weight in _kernels_of(layer):
-            found.setdefault(id(weight.variable), weight)
+            own = replace(weight, path=path_in(model, weight.variable))
+            found.setdefault(id(weight.variable), own)
     order = {id(variable): number for number, variable in enumerate(model.variables)}
     return tuple(sorted((w for w in found.values() if id(w.variable) in order), key=lambda w: order[id(w.variable)]))
+
+
+def path_in(model: Any, variable: Any) -> str:
+    """A variable's path from the model's own layers down.
+
+    Keras puts a Sequential's own name before them when it is made, and not when it is loaded.
+    """
+    return str(variable.path).removeprefix(f"{model.name}/")
 
 
 def default_is_pruned(weight: PrunableWeight) -> bool:

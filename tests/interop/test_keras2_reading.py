@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from edgeprune.errors import InputError
 from edgeprune.interop.keras2 import from_keras2
 from edgeprune.interop.keras2_files import is_keras2_folder, keras2_version, must_convert
+from edgeprune.interop.packages import import_tf_keras
 from tests.interop.keras2_models import assert_equal_outputs, layers, sequential
 
 pytestmark = pytest.mark.keras
@@ -39,7 +40,8 @@ def test_files_become_the_same_model(ending, tmp_path):
     ls = layers()
     old = sequential((8, 8, 3), ls.DepthwiseConv2D(3, name="conv"), ls.BatchNormalization(), ls.Flatten(), ls.Dense(2))
     old.get_layer("conv").trainable = False
-    old.compile("adam", "mse")
+    # a loss that is an object stands in the file; how a model was compiled is not read
+    old.compile("adam", import_tf_keras().losses.SparseCategoricalCrossentropy(from_logits=True))
     path = saved(old, tmp_path, ending)
     new = from_keras2(str(path))
     assert_equal_outputs(old, new)
@@ -192,6 +194,8 @@ def test_files_of_keras_3_are_told_apart(tmp_path):
     for ending in (".h5", ".keras"):
         model.save(tmp_path / f"new{ending}")
         assert keras2_version(tmp_path / f"new{ending}") == ""
+    with pytest.raises(InputError, match="is a Keras 3 file already"):
+        from_keras2(tmp_path / "new.keras")
     model.export(tmp_path / "exported", verbose=False)
     assert not is_keras2_folder(tmp_path / "exported")
     with zipfile.ZipFile(tmp_path / "empty.keras", "w") as archive:

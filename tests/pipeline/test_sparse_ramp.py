@@ -65,20 +65,6 @@ def test_layers_share_the_zeros_and_none_is_emptied():
     assert all(0.9 < share < 0.99 for share in shares(model).values())
 
 
-def test_layer_adaptive_scores_by_hand():
-    """3, 2, 1 and 0: 9/9, 4/13, 1/14 and nothing; signs don't count."""
-    from edgeprune.pipeline.layer_adaptive import LayerAdaptiveMagnitude
-
-    model = network()
-    weight = sparse_weights(model)[0]
-    value = np.zeros(weight.shape, np.float32)
-    value[0, 0, 0, :4] = [2, -3, 1, 0]
-    weight.variable.assign(value)
-    scores = LayerAdaptiveMagnitude((weight,)).scores()[0]
-    np.testing.assert_allclose(scores[0, 0, 0, :4], [4 / 13, 1, 1 / 14, 0], rtol=1e-6)
-    assert np.count_nonzero(scores) == 3
-
-
 def test_a_second_ramp_goes_on_from_the_zeros_there_are():
     model = network()
     RampPruning(model, "unstructured", 0.5).finish()

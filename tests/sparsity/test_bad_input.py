@@ -10,7 +10,15 @@ import keras
 import numpy as np
 import pytest
 
-from edgeprune import LinearSchedule, OneShotSchedule, PolynomialSchedule, PruningCallback
+from edgeprune import (
+    LinearSchedule,
+    OneShotSchedule,
+    PolynomialSchedule,
+    PruningCallback,
+    freeze_sparsity,
+    remove_pruned_channels,
+    unfreeze_sparsity,
+)
 from edgeprune.errors import InputError
 from tests.sparsity.optimizer_cases import CASES, compile_model, data, small_model
 
@@ -28,6 +36,13 @@ AT_ONCE: list[tuple[Callable[[], Any], str]] = [
     (lambda: PruningCallback(0.5, "snip"), "needs data"),
     (lambda: PruningCallback(0.5, scope="globl"), '"global"'),
     (lambda: PruningCallback(0.5, min_weights=-1), "min_weights"),
+    (lambda: PruningCallback(0.5, min_weights=9, pattern="channels"), "min_weights"),
+    (lambda: PruningCallback(0.5, pattern="2:4", layer_sparsity={"Dense": 0.2}), "fixes the sparsity"),
+    (lambda: PruningCallback(0.5, csv=3), "csv"),
+    (lambda: PruningCallback(0.5, "random", seed=-1), "seed"),
+    (lambda: freeze_sparsity("model.keras"), "keras.Model is needed"),
+    (lambda: unfreeze_sparsity(None), "keras.Model is needed"),
+    (lambda: remove_pruned_channels(3), "keras.Model is needed"),
 ]
 
 
@@ -45,6 +60,7 @@ BEFORE_TRAINING: list[tuple[dict[str, Any], str]] = [
     ({"exclude": ["Conv2D", "Dense"]}, "no weights are left"),
     ({"layer_sparsity": {"Dense": 1.5}}, "[0, 1)"),
     ({"layer_sparsity": {"Dens": 0.5}}, '"Dense"'),
+    ({"layer_sparsity": [0.5]}, "dictionary"),
     ({"include": 3}, "layer names"),
     ({"include": "re:("}, "not a regular expression"),
     ({"schedule": OneShotSchedule(0.5, at=500)}, "500"),
@@ -78,6 +94,8 @@ def test_a_training_of_unknown_length_needs_steps() -> None:
     callback = PruningCallback(LinearSchedule(0.5, begin=10, end=70), scope="layer")
     model.fit(batches, epochs=2, verbose=0, callbacks=[callback])
     assert np.count_nonzero(model.layers[0].kernel) == 36  # 64 steps an epoch: the ramp ends in the second
+    with pytest.raises(InputError, match="steps_per_epoch"):
+        model.fit(batches, epochs=3, initial_epoch=2, verbose=0, callbacks=[callback])
 
 
 def test_nothing_to_ask_before_training() -> None:

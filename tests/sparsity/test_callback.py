@@ -281,3 +281,67 @@ def test_masks_take_one_byte_a_weight() -> None:
     fit(compiled(), callback, epochs=1)
     assert callback.pruner is not None
     assert [mask.dtype.size for mask in callback.pruner.masks.masks] == [1, 1]
+
+
+def test_two_callbacks_that_learn_from_gradients_both_see_them() -> None:
+    model = compiled()
+    ramp = LinearSchedule(0.5, begin=0.2, end=0.8)
+    callbacks = [layerwise(ramp, "taylor", include="Conv2D"), layerwise(ramp, "movement", include="Dense")]
+    model.fit(*data(), batch_size=BATCH, epochs=2, verbose=0, callbacks=callbacks)
+    assert zeros(model) == [36, 96]
+    assert "apply" not in vars(model.optimizer)
+
+
+def test_ema_of_another_models_optimizer_keeps_zeros() -> None:
+    base = compiled()
+    fit(base, layerwise(0.5), epochs=1)
+    larger = keras.Sequential([keras.Input((6, 6, 2)), base, keras.layers.Dense(3)])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    larger.compile(keras.optimizers.Adam(0.01, use_ema=True), loss)
+    larger.fit(*data(), batch_size=BATCH, epochs=2, verbose=0)
+    assert zeros(base) == [36, 96]
+
+
+def test_paths_are_the_same_after_loading(tmp_path: Path) -> None:
+    model, path = compiled(), tmp_path / "sparsity.csv"
+    fit(model, PruningCallback(OneShotSchedule(0.5), csv=path), epochs=1)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    fit(loaded, PruningCallback(OneShotSchedule(0.5), csv=path), epochs=2, initial_epoch=1)
+    assert [row["epoch"] for row in csv.DictReader(path.open())] == ["0", "1"]
+
+
+def test_stopping_before_the_ramp_ends_is_said() -> None:
+    model = compiled()
+    stop = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: setattr(model, "stop_training", True))
+    callbacks = [PruningCallback(LinearSchedule(0.5, begin=0.2, end=0.8)), stop]
+    with pytest.warns(UserWarning, match=r"the sparsity is .* instead of the 50.0%"):
+        model.fit(*data(), batch_size=BATCH, epochs=4, verbose=0, callbacks=callbacks)
+
+
+def test_a_criterion_that_saw_no_gradient_is_said() -> None:
+    class Alone(keras.Sequential):
+        """Trains with an optimizer of its own, so that the compiled one applies nothing."""
+
+        def train_step(self, batch: Any) -> Any:
+            return {"loss": keras.ops.mean(self(batch[0]))}
+
+    model = Alone([keras.Input((6, 6, 2)), *small_model().layers])
+    compile_model(model, CASES[3])
+    with pytest.warns(UserWarning, match="saw no gradient"):
+        fit(model, PruningCallback(LinearSchedule(0.5, begin=0.2, end=0.8), "movement"), epochs=1)
+
+
+def test_min_weights_that_hold_weights_back_are_said() -> None:
+    with pytest.warns(UserWarning, match="min_weights=60 held"):
+        fit(compiled(), layerwise(0.5, min_weights=60), epochs=1)
+
+
+def test_conv3d_is_sparse_along_what_tflite_stores_innermost() -> None:
+    model = keras.Sequential([keras.Input((4, 4, 4, 3)), keras.layers.Conv3D(8, 2), keras.layers.Flatten()])
+    model.add(keras.layers.Dense(3))
+    compile_model(model, CASES[3])
+    x = np.random.default_rng(0).normal(size=(64, 4, 4, 4, 3)).astype("float32")
+    model.fit(x, data()[1], epochs=1, verbose=0, callbacks=[PruningCallback(0.5, pattern="2:4", include="Conv3D")])
+    groups = np.asarray(model.layers[0].kernel).reshape(-1, 4)  # (d, h, w, in, out), as the file has it
+    assert (np.count_nonzero(groups, axis=1) == 2).all()

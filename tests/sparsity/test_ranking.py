@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from edgeprune.sparsity.patterns import parse_pattern
 from edgeprune.sparsity.ranking import WeightRanking
@@ -84,3 +86,38 @@ def test_at_least_so_many_stay() -> None:
     assert pruned(ranking([dense(5, 2)], least=99).masks(scores, 1.0, 0.9, None)) == [[]]
     scores = [np.arange(10, dtype="f4").reshape(10, 1)]  # four weights are two blocks of two
     assert [len(own) for own in pruned(ranking([dense(10, 1)], "1x2", least=4).masks(scores, 1.0, 0.9, None))] == [6]
+
+
+def test_cut_blocks_count_their_own_weights() -> None:
+    # 5 inputs in blocks of 1x4: blocks of 4 and of 1 weight for each of 2 outputs; half of 10 weights is 5
+    scores = [np.array([[9, 3], [9, 3], [9, 3], [9, 3], [1, 2]], "f4")]
+    # from the lowest: single (1), single (1), block (4): 6 are as near to 5 as 2 is not
+    assert pruned(ranking([dense(5, 2)], "1x4").masks(scores, 1.0, 0.5, None)) == [[1, 3, 5, 7, 8, 9]]
+    # 0.2 of 10 weights: the two singles
+    assert pruned(ranking([dense(5, 2)], "1x4").masks(scores, 1.0, 0.2, None)) == [[8, 9]]
+    # five weights stay: the best block of four, then the next best one
+    assert pruned(ranking([dense(5, 2)], "1x4", least=5).masks(scores, 1.0, 0.9, None)) == [[8, 9]]
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    shapes=st.lists(st.tuples(st.integers(1, 30), st.integers(1, 12)), min_size=1, max_size=3),
+    pattern=st.sampled_from(["unstructured", "1x4", "3x2", "1x16", "4x4"]),
+    sparsity=st.floats(0, 0.99),
+    globally=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_sparsity_is_met_to_half_a_unit(
+    shapes: list[tuple[int, int]], pattern: str, sparsity: float, globally: bool, seed: int
+) -> None:
+    random = np.random.default_rng(seed)
+    weights = [dense(*shape) for shape in shapes]
+    scores = [random.normal(size=shape).astype("float32") for shape in shapes]
+    made = ranking(weights, pattern, own=(None,) * len(weights), globally=globally)
+    masks = made.masks(scores, 1.0, sparsity, None)
+    unit = 1 if pattern == "unstructured" else int(np.prod([int(n) for n in pattern.split("x")]))
+    gone = [int(np.count_nonzero(~mask)) for mask in masks]
+    wanted = [round(sparsity * score.size) for score in scores]
+    if globally:
+        gone, wanted = [sum(gone)], [sum(wanted)]
+    assert all(abs(g - w) <= unit / 2 for g, w in zip(gone, wanted, strict=True))

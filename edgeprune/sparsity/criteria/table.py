@@ -6,6 +6,7 @@ from edgeprune.errors import InputError, nearest
 from edgeprune.sparsity.criteria.apoz import Apoz
 from edgeprune.sparsity.criteria.base import Criterion
 from edgeprune.sparsity.criteria.grasp import Grasp
+from edgeprune.sparsity.criteria.lamp import Lamp
 from edgeprune.sparsity.criteria.magnitude import Magnitude
 from edgeprune.sparsity.criteria.movement import Movement
 from edgeprune.sparsity.criteria.random import Random
@@ -13,7 +14,7 @@ from edgeprune.sparsity.criteria.snip import Snip
 from edgeprune.sparsity.criteria.taylor import Taylor
 
 CRITERIA: dict[str, type[Criterion]] = {
-    kind.name: kind for kind in (Magnitude, Movement, Taylor, Snip, Grasp, Apoz, Random)
+    kind.name: kind for kind in (Magnitude, Lamp, Movement, Taylor, Snip, Grasp, Apoz, Random)
 }
 
 

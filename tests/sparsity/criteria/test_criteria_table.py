@@ -16,7 +16,7 @@ pytestmark = pytest.mark.unit
 
 
 def test_the_names():
-    assert set(CRITERIA) == {"magnitude", "movement", "taylor", "snip", "grasp", "apoz", "random"}
+    assert set(CRITERIA) == {"magnitude", "lamp", "movement", "taylor", "snip", "grasp", "apoz", "random"}
 
 
 def test_a_name_gives_the_defaults_and_an_instance_itself():
@@ -47,7 +47,7 @@ def test_criteria_are_frozen_values(name):
     ("value", "words"),
     [
         ("magnitud", 'unknown criterion "magnitud"; did you mean "magnitude"?'),
-        ("zzz", "allowed: magnitude, movement"),
+        ("zzz", "allowed: magnitude, lamp"),
         (Movement, "criterion must be a name .* received <class"),
         (None, "criterion must be a name .* received None"),
     ],

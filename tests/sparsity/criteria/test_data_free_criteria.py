@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from edgeprune.sparsity.criteria.lamp import Lamp
 from edgeprune.sparsity.criteria.magnitude import Magnitude
 from edgeprune.sparsity.criteria.random import Random
 
@@ -25,6 +26,17 @@ def test_magnitude_of_half_precision_weights_is_float32(evidence_of):
 
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, dtype="bfloat16")])
     (found,) = Magnitude().bind(evidence_of(model)).scores()
+    assert found.dtype == np.float32
+
+
+def test_lamp_by_hand(evidence_of):
+    """3, 2, 1 and 0: 9/9, 4/13, 1/14 and nothing; signs don't count."""
+    import keras
+
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+    model.layers[0].kernel.assign([[2.0], [-3.0], [1.0], [0.0]])
+    (found,) = Lamp().bind(evidence_of(model)).scores()
+    np.testing.assert_allclose(found.ravel(), [4 / 13, 1, 1 / 14, 0], rtol=1e-6)
     assert found.dtype == np.float32
 
 
