@@ -37,8 +37,7 @@ class Board:
         assert self.target.emulator is not None
         cpu = pinned_cpu(self.target, os.sched_getaffinity(0))
         pin = [] if cpu is None else ["taskset", "-c", str(cpu)]
-        # qemu takes a comma for the end of the file's name unless it stands twice.
-        plugin = ["-plugin", str(self.counter).replace(",", ",,")] if counting else []
+        plugin = ["-plugin", str(self.counter)] if counting else []
         libraries = f"{self.root}/usr/lib/aarch64-linux-gnu:{self.root}/lib/aarch64-linux-gnu"
         variables = {
             "PYTHONHOME": f"{self.root}/usr",
@@ -48,7 +47,9 @@ class Board:
             # numpy's own threads would be counted with the runtime's.
             "OPENBLAS_NUM_THREADS": "1",
         }
-        given = [word for name, value in variables.items() for word in ("-E", f"{name}={value}")]
+        # The host's preloaded libraries are not for this processor.
+        given = ["-U", "LD_PRELOAD"]
+        given += [word for name, value in variables.items() for word in ("-E", f"{name}={value}")]
         return [
             *pin,
             *(self.qemu.program, *plugin, "-cpu", self.target.emulator.cpu, "-L", str(self.root), *given),

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeprune.atomic import disk_error, write_json
+from edgeprune.errors import InputError
 from edgeprune.progress import say
 
 MANIFEST = "manifest.json"
@@ -36,9 +37,19 @@ class Recipe:
 
 
 def boards_folder() -> Path:
-    """$XDG_CACHE_HOME/edgeprune/boards, ~/.cache without the variable."""
+    """$XDG_CACHE_HOME/edgeprune/boards, ~/.cache without the variable.
+
+    Raises:
+        InputError: its name has a comma or colon, at which qemu and the loader split lists.
+    """
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base, "edgeprune", "boards").absolute()
+    folder = Path(base, "edgeprune", "boards").absolute()
+    if any(mark in str(folder) for mark in ',:"'):
+        raise InputError(
+            f"emulated boards can't live in {folder}: a comma, colon or quote is in its name; set XDG_CACHE_HOME to "
+            "another folder"
+        )
+    return folder
 
 
 @contextlib.contextmanager

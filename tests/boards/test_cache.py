@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edgeprune.boards.cache import Recipe, boards_folder, disk_bytes, has_part, is_intact, make_part
-from edgeprune.errors import DeviceError
+from edgeprune.errors import DeviceError, InputError
 
 pytestmark = pytest.mark.unit
 
@@ -117,6 +117,13 @@ def test_the_folder_follows_the_cache_of_the_user(monkeypatch: pytest.MonkeyPatc
     assert boards_folder() == tmp_path / "edgeprune/boards"
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert boards_folder() == Path.home() / ".cache/edgeprune/boards"
+
+
+@pytest.mark.parametrize("name", ["a,b", "a:b", 'a"b'])
+def test_a_folder_that_qemu_would_split_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / name))
+    with pytest.raises(InputError, match="set XDG_CACHE_HOME to another folder"):
+        boards_folder()
 
 
 def test_links_are_not_followed_when_bytes_are_counted(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def use_boards(boards: str, own_cache: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A network that XNNPACK can run sparsely, as float32, int8 and sparse; dense layers; MobileNetV2; two bad files."""
+    """A network that XNNPACK can run sparsely, as float32, int8 and sparse; dense layers; MobileNetV2; bad files."""
     import keras
 
     folder = tmp_path_factory.mktemp("models")
