@@ -17,13 +17,14 @@ COMMANDS = {
     "build": ("edgeprune.cli.build", "Prune, convert and validate a model for a board."),
     "plan": ("edgeprune.cli.plan", "Say what would be cut and what it should cost; trains nothing."),
     "inspect": ("edgeprune.cli.inspect", "What is inside a .tflite file: operations, sparsity, bytes."),
+    "lint": ("edgeprune.cli.lint", "Will a .tflite file run on a board, and will its sparse kernels? Why not?"),
     "bench": ("edgeprune.cli.bench", "Measure the latency of a .tflite file, alone or against a baseline."),
     "boards": ("edgeprune.cli.boards", "List and set up emulated boards."),
     "targets": ("edgeprune.cli.targets", "List, show and validate boards."),
     "init": ("edgeprune.cli.init", "Write a commented edgeprune.toml."),
 }
 # Commands of a later version: who has read of one is not sent to a command with a similar name.
-LATER = ("lint", "profile")
+LATER = ("profile",)
 
 
 class LazyGroup(click.Group):

@@ -15,6 +15,8 @@ from edgeprune.tflite.inspect import min_runtime_version
 from edgeprune.tflite.model import TfliteModel, shape_of, text
 from edgeprune.tflite.op_versions import first_release, runtime_release
 from edgeprune.tflite.quantization import WEIGHTED_OPS, operation_mode
+from edgeprune.tflite.sparse_inference.mends import MENDS
+from edgeprune.tflite.sparse_inference.predict import predict
 from edgeprune.tflite.weights import encoding_of
 
 _CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "CONV_3D")
@@ -126,38 +128,26 @@ def _sparse_full_integer(model: TfliteModel, board: Board) -> Iterator[Trap]:
         )
 
 
-def _pooled_convolution_head(model: TfliteModel, board: Board) -> Iterator[Trap]:
-    """Pool that keeps its dimensions -> 1x1 convolution -> reshape, in a model with sparse float convolutions."""
-    if board.has_avx or board.package != "ai-edge-litert":
+def _broken_sparse_kernels(model: TfliteModel, board: Board) -> Iterator[Trap]:
+    """Sparse kernels that run on ARM alone, and there compute wrong numbers or stop the model from loading."""
+    prediction = predict(model, board.package, board.version, board.isa)
+    if prediction.verdict != "broken":
         return
-    sparse = any(
-        name in _CONVOLUTIONS and mode in ("none", "float16") and encoding_of(weight) != "dense"
-        for name, _, weight, mode in _weighted(model)
-    )
-    for name, operator, weight, _ in _weighted(model):
-        if sparse and name == "CONV_2D" and _is_pooled_head(model, operator, weight):
-            yield Trap(
-                "pooled-convolution-head",
-                "fails",
-                "global pooling, a 1x1 convolution and a reshape follow each other in a model with sparse weights; "
-                'ai-edge-litert 2.1.6 and 2.3 stop with "failed to reshape runtime" on ARM',
-                "use a Dense layer after the pooling instead of the 1x1 convolution",
-            )
-            return
-
-
-def _is_pooled_head(model: TfliteModel, operator: Any, weight: Any) -> bool:
-    kernel, pooled = shape_of(weight), shape_of(model.main.tensors[operator.inputs[0]])
-    if kernel[1:3] != (1, 1) or len(pooled) != 4 or pooled[1:3] != (1, 1):
-        return False
-    producer = model.producers.get(int(operator.inputs[0]))
-    if producer is None or model.op_names[producer] not in ("MEAN", "AVERAGE_POOL_2D"):
-        return False
-    return any(
-        model.op_names[reader] == "RESHAPE"
-        for output in operator.outputs
-        for reader in model.consumers.get(int(output), [])
-    )
+    if not prediction.clusters:
+        yield Trap("float16-sparse", "fails", prediction.reason, MENDS["float16-sparse"])
+    for cluster in prediction.clusters:
+        broken, stop = cluster.breakage, cluster.stop
+        if broken is None:
+            continue
+        cause = "" if stop is None else f" (what stops the rest: {stop.name or 'the cluster'}, {stop.reason})"
+        yield Trap(
+            "pooled-convolution-head" if broken.rule == "pooled-convolution" else "sparse-layouts",
+            "fails",
+            f"sparse kernels run, and {board.package} {board.version} computes wrong numbers or does not load: "
+            f"operation {broken.op}, {broken.name}: {broken.reason}{cause}",
+            broken.mend if stop is None or broken.rule != "leak" else stop.mend,
+        )
+        return
 
 
 def _unknown_input_size(model: TfliteModel, board: Board) -> Iterator[Trap]:
@@ -173,18 +163,33 @@ def _unknown_input_size(model: TfliteModel, board: Board) -> Iterator[Trap]:
             )
 
 
-def _newer_operations(model: TfliteModel, board: Board) -> Iterator[Trap]:
-    release = runtime_release(board.package, board.version)
-    if release is None:
-        return
-    newer = {
+def missing_operations(model: TfliteModel, runtime_package: str, runtime_version: str) -> tuple[str, ...]:
+    """Operations that a runtime lacks: custom ones by name, newer ones as "NAME vN (TensorFlow 2.17)"."""
+    custom = {
+        model.op_name(operator): None
+        for graph in model.tree.subgraphs
+        for operator in graph.operators
+        if model.is_custom(operator)
+    }
+    return (*custom, *_newer_than(model, runtime_release(runtime_package, runtime_version)))
+
+
+def _newer_than(model: TfliteModel, release: tuple[int, int] | None) -> dict[str, None]:
+    return {
         f"{name} v{model.op_code(operator).version} (TensorFlow {needed[0]}.{needed[1]})": None
         for graph in model.tree.subgraphs
         for operator in graph.operators
         for name in (model.op_name(operator),)
         for needed in (first_release(name, model.op_code(operator).version),)
-        if needed is not None and needed > release
+        if release is not None and needed is not None and needed > release
     }
+
+
+def _newer_operations(model: TfliteModel, board: Board) -> Iterator[Trap]:
+    release = runtime_release(board.package, board.version)
+    if release is None:
+        return
+    newer = _newer_than(model, release)
     noted = min_runtime_version(model)
     noted_release = runtime_release("tensorflow", noted) if noted else None
     if not newer and (noted_release is None or noted_release <= release):
@@ -218,7 +223,7 @@ _RULES: tuple[Callable[[TfliteModel, Board], Iterator[Trap]], ...] = (
     _sparse_dynamic_convolution,
     _block_sparse_dynamic_dense,
     _sparse_integer_dense,
-    _pooled_convolution_head,
+    _broken_sparse_kernels,
     _unknown_input_size,
     _newer_operations,
     _foreign_operations,

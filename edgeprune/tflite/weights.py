@@ -81,12 +81,22 @@ def index_bytes(tensor: Any) -> int:
     )
 
 
+def zeros_in(tensor: Any, data: np.ndarray) -> int:
+    """Elements of a constant TensorT that stand for the real value 0, in its dense form; `data` as `constant` gives it.
+
+    0 for types whose zeros can't be told.
+    """
+    if dtype_name(tensor) not in _NUMPY_TYPES:
+        return 0
+    return elements(tensor) - min(_nonzeros(tensor, data), elements(tensor))
+
+
 def _describe(tensor: Any, data: np.ndarray) -> WeightTensor:
     return WeightTensor(
         name=text(tensor.name),
         shape=shape_of(tensor),
         dtype=dtype_name(tensor),
-        zero_fraction=1.0 - min(_nonzeros(tensor, data), elements(tensor)) / elements(tensor),
+        zero_fraction=zeros_in(tensor, data) / elements(tensor),
         encoding=encoding_of(tensor),
         stored_bytes=len(data) + index_bytes(tensor),
     )

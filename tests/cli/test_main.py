@@ -17,7 +17,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return err
 
 
-@pytest.mark.parametrize("name", ["lint", "profile"])
+@pytest.mark.parametrize("name", ["profile"])
 def test_a_command_of_a_later_version(name, capsys):
     assert refused(capsys, name, "model.tflite", "--target", "rpi4") == (
         f'edgeprune: "{name}" is not available in this version\n'

@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from ai_edge_litert import schema_py_generated as schema
 
 from edgeprune.errors import InputError
 from edgeprune.tflite.compat import traps
 from edgeprune.tflite.flatbuffer import parse_model
 from edgeprune.tflite.op_versions import first_release, runtime_release
 from tests.tflite.model_files import ModelFile, dense_network, sparse_encoding
+from tests.tflite.sparse_corpus import CASES
 
 pytestmark = pytest.mark.unit
 
@@ -100,36 +100,39 @@ def test_unknown_sizes_behind_the_batch(signature, expected):
     assert found(file, PI4) == expected
 
 
-def pooled_head(*, sparse: bool, reader: str = "RESHAPE", pooled: tuple[int, int] = (1, 1)) -> ModelFile:
-    """x -> MEAN over height and width, keeping them -> 1x1 convolution -> reshape: the head of MobileNetV1."""
-    file = ModelFile()
-    x = file.tensor((1, 4, 4, 8), name="x")
-    axes = file.tensor((2,), "int32", np.array([1, 2], np.int32))
-    mean = file.tensor((1, *pooled, 8))
-    file.op("MEAN", [x, axes], [mean], options=("ReducerOptions", schema.ReducerOptionsT(keepDims=True)))
-    kernel = file.tensor(
-        (4, 1, 1, 8),
-        data=FLOAT if sparse else np.ones(32, np.float32),
-        sparsity=sparse_encoding(4, [0, 3]) if sparse else None,
-    )
-    if sparse:
-        unpacked = file.tensor((4, 1, 1, 8))
-        file.op("DENSIFY", [kernel], [unpacked])
-        kernel = unpacked
-    scores = file.tensor((1, *pooled, 4))
-    file.op("CONV_2D", [mean, kernel, -1], [scores], options=("Conv2DOptions", schema.Conv2DOptionsT()))
-    flat = file.tensor((1, 4))
-    file.op(reader, [scores], [flat])
-    file.inputs, file.outputs = [x], [flat]
-    return file
+def test_sparse_kernels_that_break_a_model():
+    """The cases themselves were measured: sparse_corpus.py."""
+    for case, name in (
+        ("end_mean_conv_reshape", "pooled-convolution-head"),
+        ("average_pool", "sparse-layouts"),
+        ("end_mean_keep", "sparse-layouts"),
+    ):
+        for sparse, board, expected in (
+            (True, PI4, [(name, "fails")]),
+            (True, DESK, []),
+            (True, OLD_PI4, []),
+            (False, PI4, []),
+        ):
+            model = parse_model(CASES[case](sparse), "m.tflite")
+            assert [(trap.name, trap.severity) for trap in traps(model, *board)] == expected, (case, board)
 
 
-def test_pooled_convolution_head():
-    assert found(pooled_head(sparse=True), PI4) == [("pooled-convolution-head", "fails")]
-    assert found(pooled_head(sparse=True), DESK) == []
-    assert found(pooled_head(sparse=False), PI4) == []
-    assert found(pooled_head(sparse=True, reader="SQUEEZE"), PI4) == []
-    assert found(pooled_head(sparse=True, pooled=(4, 4)), PI4) == []
+def test_the_trap_names_what_stops_the_rest():
+    (trap,) = traps(parse_model(CASES["average_pool"](True), "m.tflite"), *PI4)
+    assert "AVERAGE_POOL_2D" in trap.reason
+    assert "depthwise" in trap.remedy
+
+
+def test_sparse_float16_on_older_runtimes():
+    model = parse_model(CASES["float16_zeros_80"](True), "m.tflite")
+    for version, isa, expected in (
+        ("2.1.6", ("neon",), ["float16-sparse"]),
+        ("2.1.6", ("avx",), ["float16-sparse"]),
+        ("2.2.0", ("neon",), []),
+    ):
+        assert [trap.name for trap in traps(model, "ai-edge-litert", version, isa)] == expected
+    dense = parse_model(CASES["float16_zeros_80"](False), "m.tflite")
+    assert traps(dense, "ai-edge-litert", "2.1.6", ("neon",)) == ()
 
 
 def test_custom_and_flex_operations():
