@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeprune.errors import InputError
-from edgeprune.target import Target, parse_target
+from edgeprune.target import Emulator, Target, parse_target
 
 pytestmark = pytest.mark.unit
 
@@ -88,6 +88,42 @@ def test_each_mistake_is_named(old: str, new: str, expected: str) -> None:
     said = message(changed(old, new))
     assert said.startswith("board.toml")
     assert expected in said
+
+
+def emulated(emulator: str, cores: str = 'part = "0xd0b"') -> str:
+    """The board with an [emulator] table, other facts in its first cluster and a part number in its second."""
+    whole = BOARD.replace('kind = "other"\n', 'kind = "other"\npart = "0xd05"\n', 1)
+    return whole.replace('part = "0xd0b"', cores, 1).replace("[cost]", f"[emulator]\n{emulator}\n[cost]", 1)
+
+
+GOOD_EMULATOR = 'cpu = "max,sme=off"\nfeatures = ["fp", "asimd"]'
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (emulated('features = ["fp"]'), 'key "emulator.cpu" is missing'),
+        (emulated('cpu = "-plugin x"\nfeatures = ["fp"]'), "emulator.cpu must be a model of `qemu-aarch64 -cpu help`"),
+        (emulated('cpu = "max"\nfeatures = []'), "emulator.features must be a list of the words"),
+        (emulated('cpu = "max"\nfeatures = ["fp asimd"]'), "emulator.features must be a list of the words"),
+        (emulated(GOOD_EMULATOR + "\ncores = 2"), 'unknown key "emulator.cores"; allowed: cpu, features'),
+        (emulated(GOOD_EMULATOR, 'implementer = "Arm"'), "cores[0].implementer must be the implementer number"),
+        (emulated(GOOD_EMULATOR, 'variant = "0x1234"'), "cores[0].variant must be the variant number"),
+        (emulated(GOOD_EMULATOR, 'part = "0xd0b"\nrevision = -1'), "revision must be a whole number of at least 0"),
+        (emulated(GOOD_EMULATOR, ""), "an emulated board needs the part number of each core, Cortex-A76 has none"),
+    ],
+)
+def test_mistakes_in_the_facts_for_an_emulator(text: str, said: str) -> None:
+    assert said in message(text)
+
+
+def test_the_facts_for_an_emulator() -> None:
+    facts = 'part = "0x804"\nimplementer = "0x51"\nvariant = "0xd"\nrevision = 14'
+    target = parse_target(emulated(GOOD_EMULATOR, facts), "board.toml")
+    assert target.emulator == Emulator("max,sme=off", ("fp", "asimd"))
+    first, second = target.cores
+    assert (first.part, first.implementer, first.variant, first.revision) == ("0x804", "0x51", "0xd", 14)
+    assert (second.part, second.implementer, second.variant, second.revision) == ("0xd05", "0x41", "0x0", 0)
 
 
 def test_tables_that_are_not_tables() -> None:

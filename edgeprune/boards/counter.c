@@ -9,8 +9,8 @@
  *   n pairs (guest address of the block, instructions executed in it during the segment).
  * Only one thread of the guest may run between marks: counts are not atomic.
  *
- * Distributions ship qemu without its plugin header, so what is used of it is declared here. PLUGIN_API is 1 for
- * qemu 7 and 8, and 2 from qemu 9 on, which took the first kind of inline operation away.
+ * Distributions ship qemu without its plugin header, so what is used of it is declared here, and only what is the same
+ * in all versions of the interface. PLUGIN_API is 1 for qemu 7 and 8, and 2 from qemu 9 on, which refuses the first.
  */
 #include <inttypes.h>
 #include <stddef.h>
@@ -29,7 +29,6 @@ typedef void (*executed_callback)(unsigned int vcpu, void *data);
 typedef void (*syscall_callback)(qemu_plugin_id_t, unsigned int vcpu, int64_t number, uint64_t, uint64_t, uint64_t,
                                  uint64_t, uint64_t, uint64_t, uint64_t, uint64_t);
 enum qemu_plugin_cb_flags { QEMU_PLUGIN_CB_NO_REGS };
-enum qemu_plugin_op { QEMU_PLUGIN_INLINE_ADD_U64 };
 
 void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t, translated_callback);
 void qemu_plugin_register_vcpu_syscall_cb(qemu_plugin_id_t, syscall_callback);
@@ -37,9 +36,6 @@ void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *, executed_call
                                           void *data);
 size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *);
 uint64_t qemu_plugin_tb_vaddr(const struct qemu_plugin_tb *);
-#if PLUGIN_API == 1
-void qemu_plugin_register_vcpu_tb_exec_inline(struct qemu_plugin_tb *, enum qemu_plugin_op, void *, uint64_t);
-#endif
 
 EXPORTED int qemu_plugin_version = PLUGIN_API;
 
@@ -142,12 +138,11 @@ static void on_hook(unsigned int vcpu, void *data) {
     }
 }
 
-#if PLUGIN_API != 1
 static void on_executed(unsigned int vcpu, void *data) {
+    struct block *block = data;
     (void)vcpu;
-    ((struct block *)data)->executed += ((struct block *)data)->size;
+    block->executed += block->size;
 }
-#endif
 
 static void on_translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb) {
     struct block *block = new_block();
@@ -156,11 +151,7 @@ static void on_translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb) {
     block->size = qemu_plugin_tb_n_insns(tb);
     if (is_hook(block->address))
         qemu_plugin_register_vcpu_tb_exec_cb(tb, on_hook, QEMU_PLUGIN_CB_NO_REGS, block);
-#if PLUGIN_API == 1
-    qemu_plugin_register_vcpu_tb_exec_inline(tb, QEMU_PLUGIN_INLINE_ADD_U64, &block->executed, block->size);
-#else
     qemu_plugin_register_vcpu_tb_exec_cb(tb, on_executed, QEMU_PLUGIN_CB_NO_REGS, block);
-#endif
 }
 
 static void on_syscall(qemu_plugin_id_t id, unsigned int vcpu, int64_t number, uint64_t first, uint64_t a2, uint64_t a3,
