@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
+from edgeprune.errors import InputError, nearest
 from edgeprune.export.passes import (
     dense_head,
     embed_depthwise,
@@ -15,6 +16,7 @@ from edgeprune.export.passes import (
     mirror_image,
     pad_symmetrically,
     reshape_constants,
+    swish_by_tanh,
 )
 from edgeprune.export.passes.layer_graph import LayerGraph, read_model
 from edgeprune.export.passes.report import PassReport
@@ -39,6 +41,7 @@ PASSES = (
     LayoutPass(dense_head.NAME, dense_head.run),
     LayoutPass(fold_preprocessing.NAME, fold_preprocessing.run, before_finetuning=False),
     LayoutPass(fold_batchnorm.NAME, fold_batchnorm.run, before_finetuning=False),
+    LayoutPass(swish_by_tanh.NAME, swish_by_tanh.run, before_finetuning=False),
     LayoutPass(reshape_constants.NAME, reshape_constants.run),
     LayoutPass(pad_symmetrically.NAME, pad_symmetrically.run, before_finetuning=True),
     LayoutPass(mirror_image.NAME, mirror_image.run, before_finetuning=False),
@@ -46,22 +49,30 @@ PASSES = (
 )
 
 
-def apply_passes(model: Any, *, finetuned: bool) -> tuple[Any, tuple[PassReport, ...]]:
+def apply_passes(model: Any, *, finetuned: bool, without: Collection[str] = ()) -> tuple[Any, tuple[PassReport, ...]]:
     """Rewrite a functional or built Sequential Keras 3 model so that XNNPACK can run sparse kernels on its export.
 
     finetuned: True when the model is trained after this: padding changes, and training heals that; norms and
         preprocessing stay as they are, because training needs them. False when it is exported as it comes back: its
         outputs are those of `model` up to float32 rounding.
+    without: names of passes to leave out.
 
-    Returns the model and one report per pass that ran. The model is `model` itself where no pass changed anything, else a
-    new, uncompiled one with inputs and outputs of the same shapes and names; nested models are flattened into it. `model`
-    is never changed. Run on its own result, it changes nothing.
+    A model that is fine-tuned goes through both, in this order: True, training, False. Meant for sparse float builds;
+    int8 gains nothing from it.
+
+    Returns the model and one report per pass that ran. The model is `model` itself where no pass changed anything, else
+    a new, uncompiled one with inputs and outputs of the same shapes and names; nested models are flattened into it.
+    `model` is never changed. Run on its own result, this changes nothing.
 
     Raises:
-        InputError: a subclassed or unbuilt model, or a layer that can't be made again from its config.
+        InputError: a subclassed or unbuilt model, a layer that can't be made again from its config, or an unknown name
+            in `without`.
     """
+    for name in without:
+        if name not in (names := [each.name for each in PASSES]):
+            raise InputError(f'unknown pass "{name}"; {nearest(name, names)}')
     graph = read_model(model)
-    chosen = [each for each in PASSES if each.before_finetuning in (None, finetuned)]
+    chosen = [each for each in PASSES if each.before_finetuning in (None, finetuned) and each.name not in without]
     reports: dict[str, PassReport] = {}
     for _ in range(_ROUNDS):
         before = graph.edits

@@ -1,7 +1,8 @@
 """Turn a head of 1x1 convolutions behind global pooling into dense layers: MobileNetV1's and V3's.
 
-A 1x1 convolution on a pooled (1, 1, channels) value is a matrix product. XNNPACK's sparse cluster would take it in and fail to
-load where a RESHAPE reads its output (LiteRT 2.1.6 and 2.3: "failed to reshape runtime").
+A 1x1 convolution on a pooled (1, 1, channels) value is a matrix product. XNNPACK's sparse cluster would take it in and
+fail to load where a RESHAPE or SOFTMAX reads its output (LiteRT 2.1.6 and 2.3: "failed to reshape runtime"). Where it
+loads, sparse kernels spend 13 instructions per weight on a single pixel: at 90 % zeros more than the dense kernel.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Write a 3x3 stride-2 depthwise kernel as a 5x5 one, where TensorFlow's padding (0, 1) must stay.
 
-The window of output i starts at 2i - 0 with 3x3 and (0, 1), and at 2i - 2 with 5x5 and (2, 2): with the weights in rows and
-columns 2..4 and zeros elsewhere both compute the same sums. XNNPACK's sparse kernels take the 5x5 kernel. It costs 25 instead of 9
-multiplications, so it runs only where `mirror_image` refused.
+The window of output i starts at 2i with 3x3 and (0, 1), and at 2i - 2 with 5x5 and (2, 2): with the weights in rows
+and columns 2..4 and zeros elsewhere both compute the same sums. XNNPACK's sparse kernels take the 5x5 kernel. It costs
+25 instead of 9 multiplications, so it runs only where `mirror_image` refused.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def refusal(graph: LayerGraph, call: Call) -> str | None:
     if isinstance(windows, str):
         return windows
     if call.operation.kernel_size != (3, 3):
-        return f"padding {windows.padding()} of a 5x5 kernel; the embedding would need 7x7, which sparse kernels don't take"
+        return f"padding {windows.padding()} of a 5x5 kernel; it would need 7x7, which sparse kernels don't take"
     if any(axis.before != 0 or replace(axis, kernel=5).centered().count != axis.count for axis in windows.axes):
         return f"padding {windows.padding()}; the embedding is for ((0, 1), (0, 1))"
     return None

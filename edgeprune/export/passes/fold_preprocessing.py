@@ -1,8 +1,9 @@
 """Fold Rescaling and Normalization at the image input into the first convolution.
 
-Together they compute a x + b per channel. The scale a goes into the kernel, which is exact, at zero-padded borders too. The offset
-can't: a padded zero stands for the preprocessed value 0, not for b. So x + b / a stays as one addition in front of
-the padding, which is exact everywhere; without an offset nothing stays. For inference: kernels scaled by 1/255 would train badly.
+Together they compute a x + b per channel. The scale a goes into the kernel, which is exact, at zero-padded borders too.
+The offset can't: a padded zero stands for the preprocessed value 0, not for b. So x + b / a stays as one addition in
+front of the padding, which is exact everywhere; without an offset nothing stays. For inference: kernels scaled by 1/255
+would train badly.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """A model's calls as a flat list that passes edit; the Keras model is made anew, once, at the end.
 
-Nested functional and Sequential models are read through, so a pass sees one list. Tensors are placeholders of the list's
-own: the model that was read is never touched. Layers that passes do not name keep their name, weights and trainable flag.
+Nested functional and Sequential models are read through, so a pass sees one list. Tensors are placeholders of the
+list's own: the model that was read is never touched. Layers that passes do not replace keep their name, weights and
+trainable flag.
 """
 
 from __future__ import annotations

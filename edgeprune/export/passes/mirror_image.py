@@ -1,9 +1,9 @@
-"""Read the image mirrored, so that TensorFlow's padding becomes the symmetric one: exact, at no cost but the mirroring.
+"""Read the image mirrored, so that TensorFlow's padding becomes the symmetric one: exact, and almost free.
 
-A stride-2 convolution with SAME on an even size pads (0, 1): windows 2i .. 2i+2. On the mirrored image with the mirrored
-kernel the same sums come from windows 2i-1 .. 2i+1, that is padding (1, 0), and a second zero behind is never
-reached: (1, 1), which XNNPACK's sparse kernels take. 5x5 with (1, 2) becomes (2, 2) in the same way. Everything up to the
-global pooling runs mirrored; the pooling forgets the order of positions. So nothing is trained again.
+A stride-2 convolution with SAME on an even size pads (0, 1): windows 2i .. 2i+2. On the mirrored image with the
+mirrored kernel the same sums come from windows 2i-1 .. 2i+1, that is padding (1, 0), and a second zero behind is never
+reached: (1, 1), which XNNPACK's sparse kernels take. 5x5 with (1, 2) becomes (2, 2) in the same way. Everything up to
+the global pooling runs mirrored; the pooling forgets the order of positions. So nothing is trained again.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ EXACTNESS = "exact: the same products, summed in another order"
 
 # Layers that treat every position alike, and so run mirrored as they are (ZeroPadding2D is seen to).
 _EVERYWHERE_ALIKE = (
-    "Activation", "Add", "Average", "BatchNormalization", "Dropout", "ELU", "Identity", "LeakyReLU", "Maximum", "Minimum",
-    "Multiply", "Normalization", "ReLU", "Rescaling", "SpatialDropout2D", "Subtract", "UpSampling2D", "ZeroPadding2D",
+    "Activation", "Add", "Average", "BatchNormalization", "Dropout", "ELU", "Identity", "LeakyReLU", "Maximum",
+    "Minimum", "Multiply", "Normalization", "ReLU", "Rescaling", "SpatialDropout2D", "Subtract", "UpSampling2D",
+    "ZeroPadding2D",
 )  # fmt: skip
 _ALIKE_OPERATIONS = (
-    "Abs", "Add", "Clip", "Divide", "Gelu", "HardSigmoid", "HardSilu", "Maximum", "Minimum", "Multiply", "Relu", "Relu6",
-    "Sigmoid", "Silu", "Softplus", "Subtract", "Swish", "Tanh",
+    "Abs", "Add", "Clip", "Divide", "Gelu", "HardSigmoid", "HardSilu", "Maximum", "Minimum", "Multiply", "Relu",
+    "Relu6", "Sigmoid", "Silu", "Softplus", "Subtract", "Tanh",
 )  # fmt: skip
 _POOLINGS = ("GlobalAveragePooling2D", "GlobalMaxPooling2D")
 
@@ -107,9 +108,8 @@ def _pooling_refusal(call: Call) -> str | None:
     if layer.strides == (1, 1) and layer.padding == "same" and all(size % 2 for size in layer.pool_size):
         return None
     sizes = call.tensors[0].shape[1:3]
-    if layer.strides == layer.pool_size and all(size is not None for size in sizes):
-        if all(size % step == 0 for size, step in zip(sizes, layer.strides, strict=True)):
-            return None
+    if layer.strides == layer.pool_size and all(size and size % layer.strides[0] == 0 for size in sizes):
+        return None
     return "pooling windows that would lie elsewhere on the mirrored image"
 
 
@@ -158,7 +158,7 @@ def _stays(call: Call) -> bool:
 
 
 def _stem(graph: LayerGraph, image: Any) -> Call | None:
-    """The first convolution of an image, reached through layers that treat pixels alike; None where others read it too."""
+    """The first convolution of an image, behind layers that treat pixels alike; None where others read it too."""
     reader = graph.only_reader(image)
     while reader is not None and not is_a(reader, "Conv2D"):
         alike = is_a(reader, *_EVERYWHERE_ALIKE) or is_operation(reader, *_ALIKE_OPERATIONS)
@@ -194,8 +194,8 @@ def _mirror_kernel(graph: LayerGraph, call: Call, *, is_stem: bool) -> bool:
 
 
 def _read_backwards(graph: LayerGraph, before: Call, image: Any) -> Any:
-    """The whole image as one row read backwards, channels too: a quarter of the instructions that reversing two axes takes
-    (LiteRT 2.3), and older runtimes reverse one axis only."""
+    """The whole image as one row read backwards, channels too: a quarter of the instructions that reversing two axes
+    takes (LiteRT 2.3), and older runtimes reverse one axis only."""
     import keras
 
     _, height, width, channels = image.shape

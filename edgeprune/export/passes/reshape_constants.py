@@ -1,8 +1,8 @@
-"""Give constants of additions and multiplications rank 4, and write hard sigmoids with such constants.
+"""Take constants out of additions and multiplications with images, and write hard sigmoids without them.
 
-XNNPACK's sparse clusters take additions and multiplications of rank-4 operands only; a Python number or a vector beside an image
-becomes a constant of rank 0 or 1 in the file, and one such call (the 1/6 of MobileNetV3's squeeze-excite) turns sparse
-kernels off for all that is connected to it. Hard swish needs nothing: the converter makes it one operation.
+A Python number or a vector beside an image becomes a constant of rank 0 or 1 in the file, and XNNPACK's sparse clusters
+take neither: the 1/6 of MobileNetV3's squeeze-excite turns sparse kernels off for all that is connected to it.
+affine.py says where such constants go. Hard swish needs nothing: the converter makes it one operation.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from edgeprune.export.passes.layer_checks import is_a, is_linear, is_operation, layer_refusal
-from edgeprune.export.passes.layer_graph import Call, LayerGraph, remade
+from edgeprune.export.passes.affine import AFFINE_LAYERS, affine, with_affine
+from edgeprune.export.passes.layer_checks import is_a, is_operation, layer_refusal
+from edgeprune.export.passes.layer_graph import Call, LayerGraph
 from edgeprune.export.passes.report import PassReport, Refusal
 
 NAME = "reshape_constants"
 EXACTNESS = "exact; a division becomes a multiplication and may differ in the last bit"
 
 _ARITHMETIC = ("Add", "Subtract", "Multiply", "Divide", "TrueDivide")
-_WITH_ACTIVATION = ("Conv2D", "DepthwiseConv2D")
 
 
 def refusal(graph: LayerGraph, call: Call) -> str | None:
@@ -32,6 +32,8 @@ def refusal(graph: LayerGraph, call: Call) -> str | None:
     constant = np.asarray(_constant(call))
     if constant.size > 1 and (constant.size != call.output.shape[-1] or constant.shape[-1] != constant.size):
         return f"its constant of shape {constant.shape} differs from position to position"
+    if call.output.shape != call.tensors[0].shape:
+        return "its constant makes the value larger"
     if is_operation(call, "Divide", "TrueDivide") and _constant_first(call):
         return "it divides a constant by an image, which sparse kernels don't"
     return None
@@ -46,12 +48,12 @@ def run(graph: LayerGraph) -> PassReport:
             continue
         if _is_hard_sigmoid(call):
             _write_hard_sigmoid(graph, call)
-        elif is_a(call, "Rescaling") or _has_low_constant(call):
+        elif is_a(call, "Rescaling") or _has_constant(call):
             reason = refusal(graph, call)
             if reason is not None:
                 refusals.append(Refusal(call.name, reason))
                 continue
-            graph.replace(call, _affine(graph, call, *_scale_and_offset(call)))
+            graph.replace(call, affine(graph, call, call.tensors[0], *_scale_and_offset(call)))
         else:
             continue
         changed.append(call.name)
@@ -63,7 +65,7 @@ def _behind_convolutions(graph: LayerGraph) -> list[Call]:
     made: list[Any] = []
     found = []
     for call in graph.calls:
-        convolution = is_a(call, *_WITH_ACTIVATION)
+        convolution = is_a(call, *AFFINE_LAYERS)
         if convolution or any(read is tensor for read in call.tensors for tensor in made):
             made += call.outputs
             found.append(call)
@@ -75,7 +77,7 @@ def _is_hard_sigmoid(call: Call) -> bool:
 
     if is_operation(call, "HardSigmoid"):
         return True
-    return is_a(call, "Activation", *_WITH_ACTIVATION) and call.operation.activation is keras.activations.hard_sigmoid
+    return is_a(call, "Activation", *AFFINE_LAYERS) and call.operation.activation is keras.activations.hard_sigmoid
 
 
 def _write_hard_sigmoid(graph: LayerGraph, call: Call) -> None:
@@ -83,18 +85,19 @@ def _write_hard_sigmoid(graph: LayerGraph, call: Call) -> None:
     import keras
 
     tensor = call.tensors[0]
-    if is_a(call, *_WITH_ACTIVATION):
-        tensor = _with_bias(graph, call, 3.0, activation="linear")
+    if is_a(call, *AFFINE_LAYERS):
+        tensor = with_affine(graph, call, None, 3.0, activation="linear")
     else:
-        tensor = _plus(graph, call, tensor, 3.0)
+        tensor = affine(graph, call, tensor, None, 3.0)
     tensor = graph.insert(call, keras.ops.relu6, tensor)
-    graph.replace(call, graph.insert(call, keras.ops.multiply, tensor, _rank4(1 / 6, tensor)))
+    graph.replace(call, affine(graph, call, tensor, 1 / 6, None))
 
 
-def _has_low_constant(call: Call) -> bool:
+def _has_constant(call: Call) -> bool:
     if not is_operation(call, *_ARITHMETIC) or len(call.args) != 2 or len(call.tensors) != 1:
         return False
-    return np.ndim(_constant(call)) < 4 or is_operation(call, "Divide", "TrueDivide", "Subtract")
+    pooled = tuple(call.output.shape[1:3]) == (1, 1)
+    return not pooled or np.ndim(_constant(call)) < 4 or is_operation(call, "Divide", "TrueDivide", "Subtract")
 
 
 def _constant_first(call: Call) -> bool:
@@ -120,47 +123,3 @@ def _scale_and_offset(call: Call) -> tuple[Any, Any]:
     if is_operation(call, "Multiply"):
         return constant, None
     return 1 / constant.astype(np.float64), None
-
-
-def _affine(graph: LayerGraph, call: Call, scale: Any, offset: Any) -> Any:
-    import keras
-
-    tensor = call.tensors[0]
-    if scale is not None:
-        tensor = graph.insert(call, keras.ops.multiply, tensor, _rank4(scale, tensor))
-    if offset is not None:
-        tensor = _plus(graph, call, tensor, offset)
-    return tensor
-
-
-def _plus(graph: LayerGraph, call: Call, tensor: Any, offset: Any) -> Any:
-    """tensor + offset in front of a call: in the bias of the convolution that made the tensor for this call alone, else an
-    addition. (A constant added behind a bias is also what TensorFlow's graph optimizer folds wrongly, 2.21.)"""
-    import keras
-
-    source = graph.producer(tensor)
-    if (
-        source is not None
-        and is_a(source, *_WITH_ACTIVATION)
-        and is_linear(source.operation)
-        and graph.only_reader(tensor) is call
-        and layer_refusal(graph, source) is None
-    ):
-        return _with_bias(graph, source, offset)
-    return graph.insert(call, keras.ops.add, tensor, _rank4(offset, tensor))
-
-
-def _with_bias(graph: LayerGraph, call: Call, offset: Any, **changes: Any) -> Any:
-    """A new convolution in front of an old one, with the offset in its bias."""
-    layer = call.operation
-    new = remade(layer, use_bias=True, **changes)
-    output = graph.insert(call, new, *call.tensors)
-    kernel, *bias = layer.get_weights()
-    new.set_weights([kernel, (bias[0] if bias else np.zeros(output.shape[-1], np.float32)) + np.float32(offset)])
-    new.trainable = layer.trainable
-    return output
-
-
-def _rank4(value: Any, tensor: Any) -> np.ndarray:
-    """(1, 1, 1, 1) or (1, 1, 1, channels), of the tensor's type."""
-    return np.asarray(value, tensor.dtype).reshape(1, 1, 1, -1)
