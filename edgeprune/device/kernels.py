@@ -21,8 +21,8 @@ from edgeprune.device.elf import Symbols
 HOOKS = re.compile(r"^xnn_run_operator(_with_index)?$|Eval.*P13TfLiteContextP10TfLiteNode$")
 # What is not inside any operation: TFLite's loop over them, the way from and to Python
 OTHER = "other"
-# An operator that multiplies by weights; which one, the model tells by its order.
-_WEIGHTED = ("CONV_2D", "FULLY_CONNECTED", "BATCH_MATMUL")
+# Operations that run on the same kernels; which one it was, the model tells by its order.
+_WEIGHTED = ("CONV_2D", "FULLY_CONNECTED", "BATCH_MATMUL", "TRANSPOSE_CONV")
 _EITHER = "CONV_2D or FULLY_CONNECTED"
 
 # What comes after xnn_compute_, by its first match

@@ -6,7 +6,6 @@ import json
 import os
 import resource
 import time
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,9 @@ import pytest
 from edgeprune.boards.board import find_board
 from edgeprune.boards.setup import board_state, setup_board
 from edgeprune.cli.main import main
-from edgeprune.device.devices import open_device
 from edgeprune.device.emulator import EmulatorTransport
 from edgeprune.device.instructions import bench_instructions, count_instructions
+from edgeprune.device.outputs import device_outputs
 from edgeprune.device.transport import RunRequest
 from edgeprune.errors import DeviceError, InputError
 from edgeprune.records.instructions import InstructionCounts
@@ -129,12 +128,8 @@ def _samples(count: int) -> np.ndarray:
     return np.random.default_rng(1).standard_normal((count, *INPUT[1:])).astype(np.float32)
 
 
-def outputs(device: str, model: Path, inputs: np.ndarray, folder: Path) -> np.ndarray:
-    np.savez(folder / "in.npz", input_0=inputs)
-    request = RunRequest("outputs", (model,), inputs=folder / "in.npz", outputs=folder / "out.npz")
-    with closing(open_device(device)) as opened:
-        opened.run(request)
-    found: np.ndarray = np.load(folder / "out.npz")["output_0"]
+def outputs(device: str, model: Path, inputs: np.ndarray) -> np.ndarray:
+    (found,) = device_outputs(model, [inputs], device=device)
     return found
 
 
@@ -167,23 +162,23 @@ def test_a_setup_is_kept_and_listed(boards: str) -> None:
 
 
 @pytest.mark.parametrize("device", [PI4, PI4_OLD])
-def test_float32_outputs_agree_with_the_host(models: dict[str, Path], tmp_path: Path, device: str) -> None:
-    here = outputs("local", models["float32"], _samples(3), tmp_path)
-    there = outputs(device, models["float32"], _samples(3), tmp_path)
+def test_float32_outputs_agree_with_the_host(models: dict[str, Path], device: str) -> None:
+    here = outputs("local", models["float32"], _samples(3))
+    there = outputs(device, models["float32"], _samples(3))
     assert there.shape == here.shape == (3, 10)
     assert np.abs(there - here).max() <= 1e-5 * np.abs(here).max()
 
 
-def test_sparse_kernels_compute_what_the_host_computes(models: dict[str, Path], tmp_path: Path) -> None:
-    here = outputs("local", models["sparse"], _samples(2), tmp_path)
-    there = outputs(PI4, models["sparse"], _samples(2), tmp_path)
+def test_sparse_kernels_compute_what_the_host_computes(models: dict[str, Path]) -> None:
+    here = outputs("local", models["sparse"], _samples(2))
+    there = outputs(PI4, models["sparse"], _samples(2))
     assert np.abs(there - here).max() <= 1e-5 * np.abs(here).max()
 
 
-def test_int8_outputs_agree_within_one_step(models: dict[str, Path], tmp_path: Path) -> None:
+def test_int8_outputs_agree_within_one_step(models: dict[str, Path]) -> None:
     inputs = np.random.default_rng(2).integers(-128, 128, (3, *INPUT[1:]), dtype=np.int8)
-    here = outputs("local", models["int8"], inputs, tmp_path).astype(int)
-    there = outputs(PI4, models["int8"], inputs, tmp_path).astype(int)
+    here = outputs("local", models["int8"], inputs).astype(int)
+    there = outputs(PI4, models["int8"], inputs).astype(int)
     assert here.std() > 1, "outputs that all are equal would prove nothing"
     assert np.abs(there - here).max() <= 1
 
