@@ -96,17 +96,16 @@ class MaskSet:
 
     def assign(self, keep: Sequence[np.ndarray]) -> None:
         """Set the masks and zero what they prune; with `regrow`, kept weights that were pruned get their old value."""
+        import tensorflow as tf
+
         for number, (variable, mask, kept) in enumerate(zip(self.variables, self.masks, keep, strict=True)):
-            before = mask.numpy()
-            if np.array_equal(before, kept):
+            if np.array_equal(mask.numpy(), kept):
                 continue
-            value = np.asarray(variable)
+            value = self.current(number)
             if self.aside:
-                full = np.where(before, value, np.asarray(self.aside[number]))
-                self.aside[number].assign(full)
-                value = full
+                self.aside[number].assign(value)
             mask.assign(kept)
-            variable.assign(np.where(kept, value, np.zeros((), value.dtype)))
+            variable.assign(tf.where(mask, value, tf.zeros((), value.dtype)))
 
     def apply(self) -> None:
         """Zero pruned weights again, after something other than the optimizer has written to them."""
@@ -117,7 +116,7 @@ class MaskSet:
                 variable.assign(np.where(kept, value, np.zeros((), value.dtype)))
 
     def current(self, number: int) -> Any:
-        """The value of a variable with pruned weights as they were when they were pruned; a tensor, in a step."""
+        """The value of a variable with pruned weights as they were when they were pruned, as a tensor."""
         import tensorflow as tf
 
         value = tf.convert_to_tensor(self.variables[number])

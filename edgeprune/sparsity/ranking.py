@@ -86,6 +86,8 @@ class WeightRanking:
             held = int(np.searchsorted(np.cumsum(sizes[np.argsort(-scores, kind="stable")]), self.least)) + 1
         if held >= len(scores):
             protect[:] = True
+        elif held == 1:
+            protect[np.argmax(scores)] = True
         elif held:
             protect[np.argpartition(scores, len(scores) - held)[len(scores) - held :]] = True
         return np.where(protect, np.float32(np.inf), scores) if protect.any() else scores
