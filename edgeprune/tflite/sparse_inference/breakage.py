@@ -29,14 +29,14 @@ def _leak(state: Rewrite, number: int, node: Node) -> Refusal | None:
     graph, output = state.graph, node.outputs[0]
     if output in state.nchw or state.layouts[number] & Layout.ENDS:
         return None
-    shape = graph.shape(output)
-    if shape[1:3] == (1, 1):
+    shape = graph.shape(node.inputs[0] if node.kind == "dense" else output)
+    if shape[1:3] == (1, 1) or len(shape) != 4:
         producer = graph.producers.get(node.inputs[0])
-        if node.kind == "convolution" and producer is not None and _keeps_wrong_shape(graph.nodes[producer]):
+        if node.is_counted and producer is not None and _keeps_wrong_shape(graph.nodes[producer]):
             return Refusal("pooled-convolution", "it reads a pooled map and its output leaves the cluster")
         return None
     # With one channel or one pixel both layouts are the same bytes.
-    if shape[3] == 1 and node.kind in ("unary", "binary"):
+    if shape[3:] == (1,) and node.kind in ("unary", "binary"):
         return None
     return Refusal("leak", "sparse kernels run before it and stop behind it, and it mixes up the layouts")
 
@@ -52,7 +52,7 @@ def _reduction(state: Rewrite, number: int, node: Node) -> Refusal | None:
     if not _keeps_wrong_shape(node):
         return None
     graph, output = state.graph, node.outputs[0]
-    readers = [reader for reader in graph.nodes if output in reader.inputs]
+    readers = [graph.nodes[reader] for reader in graph.readers.get(output, ())]
     outside = output in graph.outside
     if outside or not readers or not all(_takes_wrong_shape(graph, reader) for reader in readers):
         return Refusal("pooled-shape", "it keeps the reduced axes, and the runtime gives its output a wrong shape")
@@ -66,4 +66,4 @@ def _keeps_wrong_shape(node: Node) -> bool:
 
 def _takes_wrong_shape(graph: Graph, reader: Node) -> bool:
     """Readers that go by their own weight or options instead of the shape they are given."""
-    return reader.kind == "convolution" or reader.name in ("FULLY_CONNECTED", "RESHAPE")
+    return reader.is_counted or reader.name in ("FULLY_CONNECTED", "RESHAPE")

@@ -15,6 +15,9 @@ from edgeprune.tflite.sparse_inference.compatibility import Layout, Refusal, com
 from edgeprune.tflite.sparse_inference.nodes import Graph, Node
 from edgeprune.tflite.weights import zeros_in
 
+# Only a damaged file, with operations out of order, needs more than two.
+_MAX_ROUNDS = 100
+
 
 @dataclass(frozen=True)
 class Stop:
@@ -70,11 +73,16 @@ def rewrite(graph: Graph) -> Rewrite:
     if not moved:
         _note_missing_end(state)
         return state
-    while moved:
-        moved = False
+    known = -1
+    # In a file whose operations stand in order, the first round settles who is spoiled.
+    for _ in range(_MAX_ROUNDS):
+        if len(state.spoiled) == known:
+            break
+        known = len(state.spoiled)
         for number in range(len(graph.nodes)):
             if number not in state.spoiled and state.joins(number):
-                moved |= _join_producers(state, number)
+                _join_producers(state, number)
+    _spread_leaders(state)
     spoiled_leaders = {state.leaders[number] for number in state.spoiled}
     spoiled_leaders |= _read_outside(state, spoiled_leaders)
     state.spoiled |= spoiled_leaders
@@ -102,6 +110,28 @@ def _join_producers(state: Rewrite, number: int) -> bool:
     return moved
 
 
+def _spread_leaders(state: Rewrite) -> None:
+    """Give all nodes that share a cluster its highest leader. The runtime repeats its rounds until that is so."""
+    graph = state.graph
+    parents = list(range(len(graph.nodes)))
+
+    def root(number: int) -> int:
+        while parents[number] != number:
+            parents[number] = parents[parents[number]]
+            number = parents[number]
+        return number
+
+    for number, node in enumerate(graph.nodes):
+        if number in state.spoiled or not state.joins(number):
+            continue
+        for tensor in graph.runtime_inputs(node):
+            parents[root(graph.producers[tensor])] = root(number)
+    highest: dict[int, int] = {}
+    for number in range(len(graph.nodes)):
+        highest[root(number)] = max(highest.get(root(number), 0), state.leaders[number])
+    state.leaders = [highest[root(number)] for number in range(len(graph.nodes))]
+
+
 def _spoil_at_border(state: Rewrite, number: int, tensor: int, producer: int | None) -> None:
     if producer is None:
         refusal = Refusal("outside-input", "it reads a tensor from outside: the cluster does not begin with a stem")
@@ -113,14 +143,9 @@ def _spoil_at_border(state: Rewrite, number: int, tensor: int, producer: int | N
 
 def _outside_reader(state: Rewrite, number: int, tensor: int) -> Stop:
     """What, beside the cluster, reads a tensor: the model's outputs, or an operation that can't join."""
-    readers = [
-        (other, reader)
-        for other, reader in enumerate(state.graph.nodes)
-        if tensor in reader.inputs and other in state.refusals
-    ]
-    if readers:
-        other, reader = readers[0]
-        return Stop(other, number, state.refusals[other])
+    for reader in state.graph.readers.get(tensor, ()):
+        if reader in state.refusals:
+            return Stop(reader, number, state.refusals[reader])
     where = (
         "an output of the model" if tensor in map(int, state.graph.model.main.outputs) else "read outside the cluster"
     )
@@ -130,7 +155,7 @@ def _outside_reader(state: Rewrite, number: int, tensor: int) -> Stop:
 def _note_missing_end(state: Rewrite) -> None:
     for number in range(len(state.graph.nodes)):
         if state.layouts[number] & Layout.NCHW:
-            state.stops.append(Stop(None, number, Refusal("no-end", "no global mean that it could end with")))
+            state.stops.append(Stop(None, number, Refusal("no-end", "there is no global mean that it could end with")))
             return
 
 
@@ -149,11 +174,11 @@ def _read_outside(state: Rewrite, spoiled_leaders: set[int]) -> set[int]:
     found = set()
     for number in members:
         for tensor in graph.runtime_inputs(graph.nodes[number]):
-            if inside[tensor] != graph.readers[tensor]:
+            if inside[tensor] != graph.read_count[tensor]:
                 found.add(state.leaders[number])
                 state.stops.append(
                     Stop(number, number, Refusal("repeated-operand", "it reads one tensor twice"))
-                    if inside[tensor] > graph.readers[tensor]
+                    if inside[tensor] > graph.read_count[tensor]
                     else _outside_reader(state, number, tensor)
                 )
     return found
@@ -164,7 +189,7 @@ def _weigh(state: Rewrite) -> None:
     graph = state.graph
     for number, node in enumerate(graph.nodes):
         leader = state.leaders[number]
-        if leader in state.spoiled or not node.is_1x1:
+        if leader in state.spoiled or not node.is_counted:
             continue
         zeros, weights = weight_zeros(graph, node)
         state.weights[leader] = state.weights.get(leader, 0) + weights

@@ -41,7 +41,7 @@ def compatibility(graph: Graph, node: Node) -> Layout | Refusal:
     }.get(node.kind)
     if check is not None:
         return check(graph, node)
-    return Layout.ENDS if node.kind == "depth_to_space" else _other(node)
+    return {"depth_to_space": Layout.ENDS, "dense": Layout.NCHW}.get(node.kind) or _other(node)
 
 
 def _other(node: Node) -> Refusal:
@@ -103,17 +103,17 @@ def _binary(graph: Graph, node: Node) -> Layout | Refusal:
     for tensor in (first, second):
         rank = len(graph.shape(tensor))
         if rank != 4:
-            what = "constant" if graph.is_static(tensor) else "operand"
+            what = "constant" if tensor in graph.static else "operand"
             return Refusal(
-                "operand-rank" if graph.is_static(tensor) else "rank", f"its {what} has rank {rank}; only 4 is accepted"
+                "operand-rank" if tensor in graph.static else "rank", f"its {what} has rank {rank}; only 4 is accepted"
             )
     wide = sum(size != 1 for size in graph.shape(first))
-    if graph.is_static(first) and wide > 1:
+    if first in graph.static and wide > 1:
         return Refusal(
             "constant-shape", f"its constant {graph.shape(first)} varies along {wide} axes; at most 1 is accepted"
         )
     # The runtime measures its first operand for both: a second constant beside a feature map is always refused.
-    if graph.is_static(second) and wide > 1:
+    if second in graph.static and wide > 1:
         return Refusal(
             "constant-order", "its constant is the second operand, beside a feature map; the runtime refuses that"
         )

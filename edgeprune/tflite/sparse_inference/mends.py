@@ -23,7 +23,7 @@ MENDS: dict[str, str] = {
     "constant-shape": "let the constant vary along one axis only, shape (1, 1, 1, channels)",
     "operation": "replace it, or move it behind the global pooling",
     "pooling": "replace it by a depthwise convolution with stride 2, or end the network with a global mean",
-    "reshape": "pool with keepdims=True instead of reshaping",
+    "reshape": "pool with keepdims=True instead of reshaping, or end the feature maps with a global mean",
     "resize-size": "resize maps of at least 2x2",
     "rank": "keep feature maps in four dimensions until the global pooling",
     "not-delegated": "replace the operation by one that XNNPACK has, or move it behind the global pooling",

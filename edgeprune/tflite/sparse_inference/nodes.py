@@ -24,11 +24,11 @@ Pads = tuple[int, int, int, int]
 
 @dataclass
 class Node:
-    """One node. kind: "convolution", "depthwise", "binary", "unary", "reduce", "depth_to_space", "resize", "pad",
-    "other", or "fused" for a padding that its reader has taken over.
+    """One node. kind: "convolution", "depthwise", "dense" (where Dense layers join), "binary", "unary", "reduce",
+    "depth_to_space", "resize", "pad", "other", or "fused" for a padding that its reader has taken over.
 
     op: position in the main graph. inputs, outputs: tensors. padding: top, right, bottom, left, beside TensorFlow's
-    own `same`. weight: the tensor of a convolution's weight.
+    own `same`. weight: the tensor of a convolution's or dense layer's weight.
     """
 
     op: int
@@ -49,32 +49,36 @@ class Node:
 
     @property
     def is_1x1(self) -> bool:
-        """A convolution whose weights the 2/3 rule counts."""
+        """A convolution that sparse kernels can run."""
         return self.kind == "convolution" and self.kernel == (1, 1)
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether the 2/3 rule counts its weights."""
+        return self.is_1x1 or self.kind == "dense"
 
 
 @dataclass
 class Graph:
     """The nodes of one partition and what they need to know of tensors.
 
-    producers: tensor -> node that writes it. readers: tensor -> number of readers as XNNPACK counts them, with one more
-    for an output of the partition. outside: tensors that enter or leave the partition.
+    static: tensors whose values are known when the model loads. outside: tensors that enter or leave the partition.
+    producers: tensor -> node that writes it. readers: tensor -> nodes that read it. read_count: tensor -> number of
+    readers as XNNPACK counts them, with one more for an output of the partition.
     """
 
     model: TfliteModel
     nodes: list[Node]
+    static: frozenset[int]
     outside: frozenset[int]
     producers: dict[int, int] = field(default_factory=dict)
-    readers: dict[int, int] = field(default_factory=dict)
+    readers: dict[int, list[int]] = field(default_factory=dict)
+    read_count: dict[int, int] = field(default_factory=dict)
 
     def shape(self, tensor: int) -> Shape:
         """The shape of a tensor; unknown sizes are 1, as when the runtime allocates them."""
         sizes = self.model.main.tensors[tensor].shape
         return () if sizes is None else tuple(abs(int(size)) for size in sizes)
-
-    def is_static(self, tensor: int) -> bool:
-        """Whether a tensor's values are known when the model loads."""
-        return self.model.stored_weight(tensor) is not None
 
     def is_float(self, tensor: int) -> bool:
         """Whether a tensor holds float32 or float16."""
@@ -82,51 +86,69 @@ class Graph:
 
     def runtime_inputs(self, node: Node) -> list[int]:
         """The inputs of a node that are not static, each as often as it is read."""
-        return [tensor for tensor in node.inputs if not self.is_static(tensor)]
+        return [tensor for tensor in node.inputs if tensor not in self.static]
 
 
 def build_graph(model: TfliteModel, partition: Partition, rules: RuntimeRules) -> Graph:
     """The nodes of a partition after fusion."""
     inside = set(partition.ops)
     nodes = [_node(model, op, rules) for op in partition.ops]
+    if rules.drops_unread:
+        nodes = _without_unread(model, nodes)
     written = {tensor for node in nodes for tensor in node.outputs}
+    static = {tensor for tensor in _read(nodes) if model.stored_weight(tensor) is not None}
+    results = set(map(int, model.main.outputs))
     leaving = {
         tensor
         for tensor in written
-        if tensor in set(map(int, model.main.outputs))
-        or any(
-            reader not in inside and not unpacks_constant(model, reader) for reader in model.consumers.get(tensor, ())
-        )
+        if tensor in results
+        or any(op not in inside and not unpacks_constant(model, op) for op in model.consumers.get(tensor, ()))
     }
-    entering = {tensor for node in nodes for tensor in node.inputs if tensor not in written}
-    graph = Graph(
-        model, nodes, frozenset(leaving | {tensor for tensor in entering if model.stored_weight(tensor) is None})
-    )
+    graph = Graph(model, nodes, frozenset(static), frozenset(leaving | (_read(nodes) - written - static)))
     for position, node in enumerate(nodes):
-        read = set(node.inputs) if rules.repeated_input_counts_once else node.inputs
-        for tensor in read:
-            graph.readers[tensor] = graph.readers.get(tensor, 0) + 1
+        for tensor in set(node.inputs):
+            graph.readers.setdefault(tensor, []).append(position)
+            times = 1 if rules.repeated_input_counts_once else node.inputs.count(tensor)
+            graph.read_count[tensor] = graph.read_count.get(tensor, 0) + times
         for tensor in node.outputs:
             graph.producers[tensor] = position
     for tensor in leaving:
-        graph.readers[tensor] = graph.readers.get(tensor, 0) + 1
+        graph.read_count[tensor] = graph.read_count.get(tensor, 0) + 1
     _fuse_pads(graph)
     return graph
 
 
+def _read(nodes: list[Node]) -> set[int]:
+    return {tensor for node in nodes for tensor in node.inputs}
+
+
+def _without_unread(model: TfliteModel, nodes: list[Node]) -> list[Node]:
+    """The nodes without those whose outputs nobody reads."""
+    own = {node.op for node in nodes}
+    wanted = set(map(int, model.main.outputs))
+    wanted |= {tensor for tensor, readers in model.consumers.items() if any(reader not in own for reader in readers)}
+    kept = []
+    for node in reversed(nodes):
+        if wanted.intersection(node.outputs):
+            kept.append(node)
+            wanted.update(node.inputs)
+    return kept[::-1]
+
+
 def _fuse_pads(graph: Graph) -> None:
     """Let a convolution take over the zero padding that it alone reads."""
-    for node in graph.nodes:
+    for number, node in enumerate(graph.nodes):
         if node.kind not in ("convolution", "depthwise") or node.same:
             continue
         source = graph.producers.get(node.inputs[0])
-        if source is None or graph.readers[node.inputs[0]] != 1:
+        if source is None or graph.read_count[node.inputs[0]] != 1:
             continue
         pad = graph.nodes[source]
         amounts = _pad_amounts(graph.model, pad)
         if pad.kind == "pad" and amounts is not None:
             node.padding = tuple(own + more for own, more in zip(node.padding, amounts, strict=True))  # type: ignore[assignment]
             node.inputs[0] = pad.inputs[0]
+            graph.readers[pad.inputs[0]] = [number if at == source else at for at in graph.readers[pad.inputs[0]]]
             pad.kind, pad.inputs, pad.outputs = "fused", [], []
 
 
@@ -155,6 +177,9 @@ def _node(model: TfliteModel, op: int, rules: RuntimeRules) -> Node:
     elif name in ("PAD", "RESIZE_BILINEAR", "RESHAPE", "SLICE", "STRIDED_SLICE", "EXPAND_DIMS", "TRANSPOSE"):
         node.kind = {"PAD": "pad", "RESIZE_BILINEAR": "resize"}.get(name, "other")
         node.inputs = inputs[:1]
+    elif name == "FULLY_CONNECTED" and rules.dense_layers_join and operator.inputs[1] >= 0:
+        if model.stored_weight(inputs[1]) is not None:
+            node.kind, node.weight = "dense", inputs[1]
     elif name == "DEPTH_TO_SPACE":
         node.kind = "depth_to_space"
     elif name in UNARY_OPS:
@@ -178,7 +203,9 @@ def _is_number(model: TfliteModel, tensor: int) -> bool:
 def _describe_convolution(model: TfliteModel, node: Node, options: Any) -> None:
     """Fill in what XNNPACK knows of a convolution; one that the file describes wrongly stays "other"."""
     weight, data = _sizes(model, node.inputs[1]), _sizes(model, node.inputs[0])
-    if len(weight) != 4 or len(data) != 4 or options is None:
+    if len(weight) != 4 or len(data) != 4:
+        return
+    if not isinstance(options, (schema.Conv2DOptionsT, schema.DepthwiseConv2DOptionsT)):
         return
     node.kind = "convolution" if node.name == "CONV_2D" else "depthwise"
     node.weight = node.inputs[1]

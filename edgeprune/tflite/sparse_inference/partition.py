@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ai_edge_litert import schema_py_generated as schema
 
 from edgeprune.tflite.model import UNPACKING_OPS, TfliteModel, dtype_name
+from edgeprune.tflite.sparse_inference.rules import RuntimeRules
 
 _UNARY = (
     "ABS", "CEIL", "COS", "DEQUANTIZE", "ELU", "EXP", "FLOOR", "GELU", "HARD_SWISH", "LEAKY_RELU", "LOGISTIC", "NEG",
@@ -61,11 +62,11 @@ class Partition:
     hinted: bool
 
 
-def partitions(model: TfliteModel) -> tuple[Partition, ...]:
+def partitions(model: TfliteModel, rules: RuntimeRules) -> tuple[Partition, ...]:
     """The partitions of the main graph, in the order they run."""
     sparse = _sparse_weights(model)
     found = []
-    for ops in _delegated_sets(model):
+    for ops in _delegated_sets(model, rules):
         compute = tuple(op for op in ops if not unpacks_constant(model, op))
         hinted = any(int(tensor) in sparse for op in ops for tensor in model.main.operators[op].inputs)
         if compute:
@@ -81,12 +82,17 @@ def unpacks_constant(model: TfliteModel, op: int) -> bool:
     return model.stored_weight(int(operator.outputs[0])) is not None
 
 
-def is_delegated(model: TfliteModel, op: int) -> bool:
+def is_delegated(model: TfliteModel, op: int, rules: RuntimeRules) -> bool:
     """Whether XNNPACK takes an operation."""
     operator, name = model.main.operators[op], model.op_names[op]
     if unpacks_constant(model, op):
         return True
-    if name not in _TAKEN or model.is_custom(operator) or not len(operator.inputs) or not len(operator.outputs):
+    if (
+        name not in _TAKEN - rules.not_taken
+        or model.is_custom(operator)
+        or not len(operator.inputs)
+        or not len(operator.outputs)
+    ):
         return False
     if name == "FULLY_CONNECTED" and model.op_code(operator).version == _BLOCK_SPARSE_VERSION:
         return False
@@ -116,10 +122,10 @@ def _sparse_weights(model: TfliteModel) -> set[int]:
     return found
 
 
-def _delegated_sets(model: TfliteModel) -> list[list[int]]:
+def _delegated_sets(model: TfliteModel, rules: RuntimeRules) -> list[list[int]]:
     """Delegated operations grouped as TFLite does: each set takes all that is ready and of its kind, then the next."""
     operators = model.main.operators
-    kinds = [is_delegated(model, op) for op in range(len(operators))]
+    kinds = [is_delegated(model, op, rules) for op in range(len(operators))]
     unready = [{int(tensor) for tensor in operator.inputs if int(tensor) in model.producers} for operator in operators]
     ready = {
         kind: [op for op, kind_of in enumerate(kinds) if kind_of == kind and not unready[op]] for kind in (True, False)

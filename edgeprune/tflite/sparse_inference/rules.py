@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -12,9 +12,11 @@ class RuntimeRules:
 
     package, since: the first version it holds for; the range ends at the next row. verified: versions whose answers
     were compared with an emulated Raspberry Pi 4 over the test corpus. sparse_kernels: whether the package runs them at
-    all. repeated_input_counts_once: x + x counts one reader of x, but two readers inside the cluster, which refuses it.
-    square_of_product: x * x becomes a square, which is unary. clamp_of_scalar: minimum and maximum with one constant
-    number become a clamp, which is unary. sparse_float16: float16 weights behind DENSIFY are read as what they are.
+    all. repeated_input_counts_once: x + x counts one reader of x, but two readers inside the cluster, which refuses
+    it. square_of_product: x * x becomes a square, which is unary. clamp_of_scalar: minimum and maximum with one
+    constant number become a clamp, which is unary. sparse_float16: float16 weights behind DENSIFY are read as what
+    they are. drops_unread: nodes whose output nobody reads are removed first. dense_layers_join: Dense layers join
+    clusters and count for the 2/3 rule. not_taken: operations that XNNPACK learned later.
     """
 
     package: str
@@ -25,21 +27,41 @@ class RuntimeRules:
     square_of_product: bool = True
     clamp_of_scalar: bool = True
     sparse_float16: bool = True
+    drops_unread: bool = True
+    dense_layers_join: bool = False
+    not_taken: frozenset[str] = frozenset()
 
 
+_ONE = RuntimeRules(
+    "ai-edge-litert",
+    (1, 4),
+    ("1.4.0",),
+    repeated_input_counts_once=False,
+    square_of_product=False,
+    clamp_of_scalar=False,
+    sparse_float16=False,
+    drops_unread=False,
+)
 # Newest first within a package.
 RULES: tuple[RuntimeRules, ...] = (
     RuntimeRules("ai-edge-litert", (2, 2), ("2.2.0", "2.3.0")),
     RuntimeRules("ai-edge-litert", (2, 1), ("2.1.6",), sparse_float16=False),
-    RuntimeRules("ai-edge-litert", (2, 0), ("2.0.3",), clamp_of_scalar=False, sparse_float16=False),
     RuntimeRules(
         "ai-edge-litert",
-        (0, 0),
-        ("1.2.0", "1.4.0"),
-        repeated_input_counts_once=False,
+        (2, 0),
+        ("2.0.3",),
         square_of_product=False,
         clamp_of_scalar=False,
         sparse_float16=False,
+    ),
+    _ONE,
+    replace(_ONE, since=(1, 3), verified=("1.3.0",), dense_layers_join=True),
+    replace(
+        _ONE,
+        since=(0, 0),
+        verified=("1.2.0",),
+        dense_layers_join=True,
+        not_taken=frozenset({"COS", "EXP", "SIN"}),
     ),
     RuntimeRules("tflite-runtime", (0, 0), ("2.14.0",), sparse_kernels=False),
 )
