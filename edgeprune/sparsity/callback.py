@@ -210,7 +210,7 @@ class PruningCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras 
     def _prune(self, update: int) -> None:
         sparsity = self._ramp.sparsity(update)
         pace = sparsity / self._ramp.final if self._ramp.final else 0.0
-        self._pruned = self._running().prune(pace, sparsity) or not sparsity
+        self._pruned = self._running().prune(pace, sparsity)
         self._updated = update
         self._show(update)
 

@@ -74,6 +74,8 @@ class Pruner:
         Returns:
             False when nothing was done: the criterion has seen no gradient yet, as in a training that was continued.
         """
+        if not sparsity:  # the first update of a ramp, as a rule
+            return True
         scores: Sequence[np.ndarray] = self.scorer.scores()
         if isinstance(self.scorer, GradientScorer) and not any(np.any(own) for own in scores):
             return False
