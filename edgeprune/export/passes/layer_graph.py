@@ -252,7 +252,7 @@ def _remake(call: Call, name: str) -> Any:
             return operation  # a Lambda, say: nothing in it to train, so both models may use it
         raise InputError(
             f'the layer "{operation.name}" ({type(operation).__name__}) can\'t be made again from its config: '
-            f"{error}; give it a get_config() that returns its constructor's arguments"
+            f"{' '.join(str(error).split())}; give it a get_config() that returns its constructor's arguments"
         ) from error
 
 
