@@ -61,12 +61,10 @@ def encoding_of(tensor: Any) -> str:
     if tensor.sparsity.blockMap is None or not len(tensor.sparsity.blockMap):
         return "sparse"
     # The last len(blockMap) dimensions of the metadata are the block's own (schema.fbs, SparsityParameters).
-    blocked = {int(axis) for axis in tensor.sparsity.blockMap}
     dims = (tensor.sparsity.dimMetadata or [])[-len(tensor.sparsity.blockMap) :]
     sizes = {int(axis): dim.denseSize for axis, dim in zip(tensor.sparsity.blockMap, dims, strict=False)}
-    return "block " + "x".join(
-        str(sizes.get(axis, 1)) for axis in range(max(len(shape_of(tensor)), max(blocked, default=0) + 1))
-    )
+    # Damaged files name axes that the tensor doesn't have.
+    return "block " + "x".join(str(sizes.get(axis, 1)) for axis in range(len(shape_of(tensor))))
 
 
 def index_bytes(tensor: Any) -> int:

@@ -257,3 +257,11 @@ def test_a_loop_of_unpacking_operations_ends():
     file.op("DENSIFY", [a], [b])
     file.op("DENSIFY", [b], [a])
     assert parse_model(file.pack(), "m.tflite").stored_weight(a) is None
+
+
+def test_a_block_on_an_axis_that_does_not_exist_takes_no_memory():
+    sparsity = sparse_encoding(4, [1], block=4)
+    sparsity.blockMap = np.array([2**31 - 1], np.int32)
+    file = dense_network(sparsity=sparsity, unpack="DENSIFY", data=np.ones(16, np.float32))
+    (weight,) = summarize(parse_model(file.pack(), "m.tflite")).weights
+    assert weight.encoding == "block 1x1"
