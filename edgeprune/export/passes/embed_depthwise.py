@@ -14,7 +14,7 @@ import numpy as np
 from edgeprune.export.passes.layer_checks import is_a, layer_refusal
 from edgeprune.export.passes.layer_graph import Call, LayerGraph, remade
 from edgeprune.export.passes.report import PassReport, Refusal
-from edgeprune.export.passes.windows import Windows, layer_takes, windows_of
+from edgeprune.export.passes.windows import Windows, layer_takes, same_refusal, windows_of
 
 NAME = "embed_depthwise"
 EXACTNESS = "exact: the added weights are zero"
@@ -70,6 +70,9 @@ def embedded(kernel: np.ndarray) -> np.ndarray:
 
 def _stem_refusal(graph: LayerGraph) -> str | None:
     """Sparse kernels begin at a symmetric stem; without one the larger kernels would only cost."""
+    blocked = same_refusal(graph)
+    if blocked is not None:
+        return blocked
     for call in graph.calls:
         if is_a(call, "Conv2D") and call.operation.strides == (2, 2) and layer_takes(call) is None:
             windows = windows_of(graph, call)

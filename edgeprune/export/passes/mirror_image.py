@@ -15,7 +15,7 @@ import numpy as np
 from edgeprune.export.passes.layer_checks import is_a, is_operation, layer_refusal
 from edgeprune.export.passes.layer_graph import Call, LayerGraph, remade
 from edgeprune.export.passes.report import PassReport, Refusal
-from edgeprune.export.passes.windows import CONVOLUTIONS, Windows, layer_takes, windows_of
+from edgeprune.export.passes.windows import CONVOLUTIONS, Windows, layer_takes, same_refusal, windows_of
 
 NAME = "mirror_image"
 EXACTNESS = "exact: the same products, summed in another order"
@@ -39,6 +39,9 @@ def run(graph: LayerGraph) -> PassReport:
     reached = _calls_behind(graph, images)
     if not any(_would_gain(graph, call) for call in reached):
         return PassReport(NAME, EXACTNESS)
+    blocked = same_refusal(graph)
+    if blocked is not None:
+        return PassReport(NAME, EXACTNESS, (), (Refusal(reached[0].name, blocked),))
     stems = [_stem(graph, image) for image in images]
     if None in stems:
         reason = "the image does not go through one chain of layers to a Conv2D, where it could be mirrored"

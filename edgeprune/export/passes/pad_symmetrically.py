@@ -9,7 +9,7 @@ from __future__ import annotations
 from edgeprune.export.passes.layer_checks import is_a, layer_refusal
 from edgeprune.export.passes.layer_graph import Call, LayerGraph, remade
 from edgeprune.export.passes.report import PassReport, Refusal
-from edgeprune.export.passes.windows import CONVOLUTIONS, Windows, layer_takes, windows_of
+from edgeprune.export.passes.windows import CONVOLUTIONS, Windows, layer_takes, same_refusal, windows_of
 
 NAME = "pad_symmetrically"
 EXACTNESS = "moves the sampling grid of each layer by one pixel: fine-tune afterwards"
@@ -29,22 +29,31 @@ def refusal(graph: LayerGraph, call: Call) -> str | None:
 
 
 def run(graph: LayerGraph) -> PassReport:
-    """Pad all stride-2 convolutions symmetrically, with a ZeroPadding2D of its own in front of each."""
-    changed, refusals = [], []
+    """Pad all stride-2 convolutions symmetrically, with a ZeroPadding2D of its own in front of each; all or none.
+
+    A cluster that begins at a symmetric stem and stops at a refused layer computes wrong numbers.
+    """
+    wanted, refusals = [], []
+    blocked = same_refusal(graph)
     for call in list(graph.calls):
         if not is_a(call, *CONVOLUTIONS) or call.operation.strides != (2, 2) or call.operation.kernel_size == (1, 1):
             continue
         windows = windows_of(graph, call)
         if isinstance(windows, Windows) and windows.is_symmetric():
             continue
-        reason = refusal(graph, call)
+        reason = refusal(graph, call) or blocked
         if reason is not None:
             refusals.append(Refusal(call.name, reason))
-            continue
+        else:
+            wanted.append(call)
+    if refusals:
+        refusals += [Refusal(call.name, f'"{refusals[0].layer}" is refused: all or none') for call in wanted]
+        return PassReport(NAME, EXACTNESS, (), tuple(refusals))
+    for call in wanted:
+        windows = windows_of(graph, call)
         assert isinstance(windows, Windows)  # or it would have been refused
         with_padding(graph, call, windows, tuple(axis.kernel // 2 for axis in windows.axes))
-        changed.append(call.name)
-    return PassReport(NAME, EXACTNESS, tuple(changed), tuple(refusals))
+    return PassReport(NAME, EXACTNESS, tuple(call.name for call in wanted))
 
 
 def with_padding(graph: LayerGraph, call: Call, windows: Windows, padding: tuple) -> None:

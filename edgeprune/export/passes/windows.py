@@ -86,6 +86,25 @@ def windows_of(graph: LayerGraph, call: Call) -> Windows | str:
     return Windows((axes[0], axes[1]), source)
 
 
+def same_refusal(graph: LayerGraph) -> str | None:
+    """Why no padding should be changed: a stride-2 layer on an odd size, whose symmetric padding is TensorFlow's SAME.
+
+    The converter then writes SAME, even for a ZeroPadding2D, and sparse kernels refuse that. A cluster that has begun
+    at a symmetric stem would end there, and XNNPACK computes wrong numbers where a cluster ends in the middle.
+    """
+    for call in graph.calls:
+        if not is_a(call, *CONVOLUTIONS) or call.operation.strides != (2, 2) or call.operation.kernel_size == (1, 1):
+            continue
+        windows = windows_of(graph, call)
+        if isinstance(windows, Windows) and windows.is_symmetric() and any(axis.size % 2 for axis in windows.axes):
+            height, width = (axis.size for axis in windows.axes)
+            return (
+                f'the stride-2 layer "{call.name}" reads {height}x{width} values, an odd size, for which the converter '
+                "writes SAME and sparse kernels stop; use an input size that stays even, such as a multiple of 32"
+            )
+    return None
+
+
 def layer_takes(call: Call) -> str | None:
     """Why XNNPACK's sparse kernels never take a stride-2 convolution, whatever its padding; None when they do.
 

@@ -106,7 +106,7 @@ def test_export_as_it_is_changes_no_output_and_runs_once(net):
     again, more = apply_passes(rewritten, finetuned=False)
     assert again is rewritten
     assert [report.name for report in more if report.changed] == []
-    if net["size"] in (16, 32):  # even at every stride; with others a map is odd, and symmetric from the start
+    if net["size"] in (16, 32):  # even at every stride
         assert all(paddings(rewritten))
 
 
@@ -115,7 +115,8 @@ def test_export_as_it_is_changes_no_output_and_runs_once(net):
 def test_before_finetuning_padding_changes_and_what_training_needs_stays(net):
     model = build(net)
     rewritten, reports = apply_passes(model, finetuned=True)
-    assert all(paddings(rewritten))
+    if net["size"] in (16, 32):
+        assert all(paddings(rewritten))
     for kind in ("BatchNormalization", "Rescaling"):
         assert count(rewritten, kind) == count(model, kind)
     again, _ = apply_passes(rewritten, finetuned=True)

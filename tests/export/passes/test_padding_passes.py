@@ -205,13 +205,15 @@ def test_an_image_that_two_layers_read_is_refused():
     assert "one chain of layers" in next(iter(reasons(report).values()))
 
 
-def embeddable(flat=True, size=15):
-    """An odd image, so the stem is symmetric; 8x8 maps behind it, so the depthwise padding is not."""
+def embeddable(symmetric_stem=True):
+    """8x8 maps behind the stem, so the depthwise padding is unequal; Flatten keeps the image unmirrored."""
     import keras
 
     layers = keras.layers
-    image = keras.Input((size, size, 3))
-    x = layers.Conv2D(4, 3, strides=2, padding="same", name="stem")(image)
+    image = x = keras.Input((16, 16, 3))
+    if symmetric_stem:
+        x = layers.ZeroPadding2D(1)(x)
+    x = layers.Conv2D(4, 3, strides=2, padding="valid" if symmetric_stem else "same", name="stem")(x)
     x = layers.DepthwiseConv2D(3, strides=2, padding="same", name="down")(x)
     return randomize(keras.Model(image, layers.Dense(3)(layers.Flatten()(x))))
 
@@ -229,9 +231,38 @@ def test_the_embedded_kernel_computes_the_same():
 
 
 def test_nothing_is_embedded_where_sparse_kernels_can_not_start():
-    _, report = run_alone(embed_depthwise, embeddable(size=16))
+    _, report = run_alone(embed_depthwise, embeddable(symmetric_stem=False))
     assert report.changed == ()
     assert "sparse kernels can't start" in reasons(report)["down"]
+
+
+def test_an_odd_map_stops_every_padding_pass():
+    """20 -> 10 -> 5: the converter writes the last layer's symmetric padding as SAME."""
+    import keras
+
+    layers = keras.layers
+    image = x = keras.Input((20, 20, 3))
+    x = layers.Conv2D(4, 3, strides=2, padding="same", name="stem")(x)
+    x = layers.DepthwiseConv2D(3, strides=2, padding="same", name="even")(x)
+    x = layers.DepthwiseConv2D(3, strides=2, padding="same", name="odd")(x)
+    model = randomize(keras.Model(image, layers.GlobalAveragePooling2D()(x)))
+    for each in (pad_symmetrically, mirror_image, embed_depthwise):
+        _, report = run_alone(each, model)
+        assert report.changed == ()
+        assert all('"odd" reads 5x5 values' in reason for reason in reasons(report).values())
+        assert report.refusals
+
+
+def test_one_refused_layer_keeps_the_padding_of_all():
+    import keras
+
+    layers = keras.layers
+    image = keras.Input((16, 16, 3))
+    x = layers.Conv2D(4, 3, strides=2, padding="same", name="stem")(image)
+    x = layers.DepthwiseConv2D(7, strides=2, padding="same", name="large")(x)
+    _, report = run_alone(pad_symmetrically, keras.Model(image, layers.GlobalAveragePooling2D()(x)))
+    assert report.changed == ()
+    assert reasons(report)["stem"] == '"large" is refused: all or none'
 
 
 @pytest.mark.parametrize("size", range(5, 14))
