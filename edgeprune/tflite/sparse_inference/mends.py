@@ -18,8 +18,11 @@ MENDS: dict[str, str] = {
     "groups": "use 1x1 and depthwise convolutions instead of grouped ones",
     "dilation": "remove the dilation",
     "data-type": "export as float32 or float16; integers always run dense",
-    "operand-rank": "give the constant the shape (1, 1, 1, channels) or (1, 1, 1, 1), or fold it into a neighbour",
-    "constant-order": "put the constant first, ops.multiply(constant, x): as the second operand it is refused",
+    "operand-rank": "fold the constant into the convolution before or behind it, or give it rank 4 and let it stand first",
+    "constant-order": (
+        "fold the constant into the convolution before or behind it, or swap the operands in the file: "
+        "only a constant that stands first is accepted, and the converter writes it second"
+    ),
     "constant-shape": "let the constant vary along one axis only, shape (1, 1, 1, channels)",
     "operation": "replace it, or move it behind the global pooling",
     "pooling": "replace it by a depthwise convolution with stride 2, or end the network with a global mean",
@@ -27,7 +30,7 @@ MENDS: dict[str, str] = {
     "resize-size": "resize maps of at least 2x2",
     "rank": "keep feature maps in four dimensions until the global pooling",
     "not-delegated": "replace the operation by one that XNNPACK has, or move it behind the global pooling",
-    "repeated-operand": "don't combine a tensor with itself; multiply it by a constant that stands first",
+    "repeated-operand": "don't add a tensor to itself; double the weights before it",
     # what stops a whole cluster
     "outside-input": "let the network begin with a 3x3 stride-2 convolution, padded by 1, on an input of 3 channels",
     "outside-reader": "let every tensor of the cluster be read inside it only; take outputs behind the global pooling",
