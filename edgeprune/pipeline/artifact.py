@@ -10,9 +10,11 @@ from edgeprune.atomic import write_bytes
 from edgeprune.errors import ValidationError
 from edgeprune.export.convert import convert
 from edgeprune.export.modes import allowed_modes
+from edgeprune.export.passes.apply import apply_passes
 from edgeprune.pipeline.job import Job
 from edgeprune.tflite.compat import traps
 from edgeprune.tflite.inspect import TfliteSummary, inspect
+from edgeprune.tflite.lint import lint
 from edgeprune.validate.metric import evaluate_keras, evaluate_tflite
 
 
@@ -27,12 +29,15 @@ class Sizes:
 def write_tflite(job: Job, model: Any, mode: str, path: Path, *, sparse: bool = False) -> Sizes:
     """Convert `model` and write it; calibration samples are drawn where the mode needs them.
 
-    sparse: zeros are left out of the file where that makes it smaller.
+    sparse: zeros are left out of the file where that makes it smaller, and float models are laid out so that the
+    runtime's sparse kernels can run; outputs stay the same.
 
     Raises:
         InputError: TFLite can't hold the model.
         ValidationError: the artifact would fail on the target's runtime.
     """
+    if sparse and mode in ("none", "float16"):
+        model, _ = apply_passes(model, finetuned=False)
     verdict = next(verdict for verdict in allowed_modes(job.target, job.facts, sparse=sparse) if verdict.mode == mode)
     content = convert(
         model, mode, job.representative, per_channel_dense=verdict.per_channel_dense, sparse=sparse and verdict.allowed
@@ -43,6 +48,16 @@ def write_tflite(job: Job, model: Any, mode: str, path: Path, *, sparse: bool = 
         if trap.severity == "fails":
             raise ValidationError(f"the {mode} model would fail on {job.target.title}: {trap.reason}; {trap.remedy}")
     return sizes_of(path)
+
+
+def sparse_inference(job: Job, path: Path) -> dict[str, Any]:
+    """Whether the target's runtime will run sparse kernels on a file, in the form of records.report.SparseInference."""
+    found = lint(path, job.target).sparse_inference
+    reason = found.reason
+    stops = [cluster.stop for cluster in found.clusters if cluster.stop is not None]
+    if not reason and stops:
+        reason = f"{stops[0].name}: {stops[0].reason}" if stops[0].op is not None else stops[0].reason
+    return {"engaged": found.verdict in ("sparse", "partly"), "how_known": "predicted", "reason": reason}
 
 
 def sizes_of(path: Path) -> Sizes:

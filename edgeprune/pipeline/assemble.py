@@ -32,6 +32,7 @@ from edgeprune.records.report import (
     Parity,
     QuantizeTrial,
     RoundRow,
+    SparseInference,
 )
 from edgeprune.report.html import render_html
 
@@ -82,6 +83,7 @@ def assemble(
         notes=_notes(job, goal, found, after),
         versions=versions(job.target),
         allocation_trials=_allocation_trials(job, found),
+        sparse_inference=_sparse_inference(found),
     )
     _write(job, report, model, found)
     return report
@@ -142,7 +144,7 @@ def _notes(job: Job, goal: Goal, found: Found, after: ModelRecord) -> tuple[str,
         stored = found.export["zero_fraction"]
         notes.append(
             f"{after.sparsity:.1%} of the model's kernel weights are zero, {stored:.1%} of the weights in the file; "
-            f"{NO_SPEED_FROM_ZEROS}"
+            f"{_speed_from_zeros(job, found)}"
         )
     if not found.rounds:
         dense = "the dense model" if goal.mode == "none" else f"the dense model in {goal.mode}"
@@ -155,6 +157,21 @@ def _notes(job: Job, goal: Goal, found: Found, after: ModelRecord) -> tuple[str,
         "The local benchmark ran on this host, one thread, which is another machine."
     )
     return tuple(notes)
+
+
+def _sparse_inference(found: Found) -> SparseInference | None:
+    facts = found.export["sparse_inference"]
+    return None if facts is None else SparseInference(**facts)
+
+
+def _speed_from_zeros(job: Job, found: Found) -> str:
+    """What the zeros do for speed, by the rules of the target's runtime on the file that is shipped."""
+    runtime = f"{job.target.runtime.package} {job.target.runtime.version}"
+    sparse = found.export["sparse_inference"]
+    if sparse["engaged"]:
+        return f"{runtime} will run sparse kernels, predicted from the file; the predicted latency leaves that out."
+    stop = f" ({sparse['reason']})" if sparse["reason"] else ""
+    return f"{runtime} computes them like any other number{stop}: {NO_SPEED_FROM_ZEROS}"
 
 
 def _write(job: Job, report: BuildReport, model: Any, found: Found) -> None:

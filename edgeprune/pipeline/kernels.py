@@ -18,7 +18,7 @@ from edgeprune.sparsity.ranking import WeightRanking
 from edgeprune.sparsity.selection import select
 from edgeprune.sparsity.weights import PrunableWeight, path_in, prunable_weights
 
-# Kernels run dense unless the graph has a certain shape; a build doesn't shape it.
+# What is said where the target's runtime computes zeros like any other number.
 NO_SPEED_FROM_ZEROS = "zeros make the file smaller, and no speed-up from them is claimed."
 # Layers whose kernels the converter never encodes: zeros there would cost accuracy and save nothing.
 _STORED_DENSE = ("Conv3D", "Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose")

@@ -13,7 +13,7 @@ from edgeprune.graph.blocks import drop_blocks, find_blocks
 from edgeprune.model_file import save_model
 from edgeprune.pipeline.allocation import DEPTH
 from edgeprune.pipeline.analysis import Analysis, analyse
-from edgeprune.pipeline.artifact import tflite_metric, write_tflite
+from edgeprune.pipeline.artifact import sparse_inference, tflite_metric, write_tflite
 from edgeprune.pipeline.contest import Trials, chosen
 from edgeprune.pipeline.costs import plan_costs
 from edgeprune.pipeline.goal import Goal, shares_left, without_zeros
@@ -187,6 +187,7 @@ class _Search:
                 "latency_ms": latency,
                 "parity": asdict(parity),
                 "zero_fraction": inspect(path).zero_fraction,
+                "sparse_inference": sparse_inference(job, path) if job.options.pattern is not None else None,
                 **asdict(sizes),
             }
 

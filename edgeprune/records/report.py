@@ -75,6 +75,15 @@ class LayerRow:
 
 
 @dataclass(frozen=True)
+class SparseInference:
+    """Whether the target's runtime runs sparse kernels. reason: what stops (the rest of) the model, or ""."""
+
+    engaged: bool
+    how_known: Literal["predicted", "emulated"]
+    reason: str
+
+
+@dataclass(frozen=True)
 class FrozenRow:
     """A layer whose channels are not pruned, and why."""
 
@@ -154,6 +163,7 @@ class BuildReport:
     notes: tuple[str, ...]
     versions: dict[str, str]
     allocation_trials: tuple[AllocationTrial, ...] = ()
+    sparse_inference: SparseInference | None = None
 
     @property
     def met(self) -> bool:

@@ -73,7 +73,7 @@ def render_models(
     _line(console, "latency: ", rows[0].hint)
     if result.sparsity:
         shares = " -> ".join(fmt.percent_text(record.sparsity) for record in (baseline, result))
-        _line(console, "zeros: ", f"{shares} of the kernel weights; they make the file smaller and nothing faster")
+        _line(console, "zeros: ", f"{shares} of the kernel weights")
 
 
 def render_plan(layers: Sequence[LayerRow], frozen: Sequence[FrozenRow], console: Console) -> None:

@@ -1,0 +1,71 @@
+"""A sparse build lays the exported graph out for sparse kernels, and says by the file whether they will run."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+import edgeprune as ep
+from edgeprune.tflite.lint import lint
+
+pytestmark = pytest.mark.keras
+
+
+@pytest.fixture(autouse=True)
+def _short_benchmark(monkeypatch):
+    monkeypatch.setattr("edgeprune.device.bench.QUICK_ROUND_SECS", 0.01)
+
+
+@pytest.fixture(scope="module")
+def mobile():
+    """A stock MobileNet in small, with TensorFlow's uneven padding at stride 2: (16, 16, 3) -> 3 classes."""
+    import keras
+
+    keras.utils.set_random_seed(3)
+    layers = keras.layers
+    x = image = keras.Input((16, 16, 3))
+    x = layers.ReLU(6.0)(layers.BatchNormalization()(layers.Conv2D(16, 3, 2, "same", use_bias=False)(x)))
+    for channels, stride in ((32, 1), (64, 2)):
+        x = layers.DepthwiseConv2D(3, stride, "same", use_bias=False)(x)
+        x = layers.ReLU(6.0)(layers.BatchNormalization()(x))
+        x = layers.ReLU(6.0)(layers.BatchNormalization()(layers.Conv2D(channels, 1, use_bias=False)(x)))
+    model = keras.Model(image, layers.Dense(3, activation="softmax")(layers.GlobalAveragePooling2D()(x)))
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def build(model, target, folder):
+    y = np.arange(96) % 3
+    x = np.random.default_rng(0).normal(0, 0.5, (96, 16, 16, 3)).astype(np.float32)
+    x[np.arange(96), :, :, y] += 1
+    options = ep.Options(strategy="sparse", sparsity=0.9, epochs=1, rounds=1, quantize="float16")
+    budget = ep.Budget(size_ratio=1.0, max_accuracy_drop=1)
+    return ep.build(model, target, train=(x, y), budget=budget, options=options, output=folder)
+
+
+def test_sparse_kernels_run_on_a_board(mobile, tmp_path):
+    result = build(mobile, "rpi4", tmp_path)
+    assert lint(result.tflite, ep.load_target("rpi4")).sparse_inference.verdict == "sparse"
+    found = json.loads((tmp_path / "report.json").read_text())["sparse_inference"]
+    assert found == {"engaged": True, "how_known": "predicted", "reason": ""}
+    assert any("will run sparse kernels, predicted from the file" in note for note in result.report.notes)
+    assert result.report.parity.passed
+
+
+def test_a_desktop_cpu_runs_none(mobile, tmp_path):
+    result = build(mobile, "host", tmp_path)
+    assert result.report.sparse_inference is not None
+    assert not result.report.sparse_inference.engaged
+    assert "AVX" in result.report.sparse_inference.reason
+    assert any("no speed-up from them is claimed" in note for note in result.report.notes)
+
+
+def test_a_structured_build_says_nothing_of_sparse_kernels(mobile, tmp_path):
+    y = np.arange(96) % 3
+    x = np.random.default_rng(0).normal(0, 0.5, (96, 16, 16, 3)).astype(np.float32)
+    budget = ep.Budget(size_ratio=1.0, max_accuracy_drop=1)
+    options = ep.Options(epochs=1, rounds=1, quantize="none")
+    report = ep.build(mobile, "rpi4", train=(x, y), budget=budget, options=options, output=tmp_path).report
+    assert report.sparse_inference is None
