@@ -18,7 +18,9 @@ MENDS: dict[str, str] = {
     "groups": "use 1x1 and depthwise convolutions instead of grouped ones",
     "dilation": "remove the dilation",
     "data-type": "export as float32 or float16; integers always run dense",
-    "operand-rank": "fold the constant into the convolution before or behind it, or give it rank 4 and let it stand first",
+    "operand-rank": (
+        "fold the constant into the convolution before or behind it, or give it four dimensions and let it stand first"
+    ),
     "constant-order": (
         "fold the constant into the convolution before or behind it, or swap the operands in the file: "
         "only a constant that stands first is accepted, and the converter writes it second"
