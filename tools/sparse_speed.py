@@ -136,7 +136,7 @@ def prune(model: Any, zeros: float) -> None:
     for layer in model.layers:
         pointwise = type(layer) is keras.layers.Conv2D and layer.kernel_size == (1, 1)
         if pointwise or isinstance(layer, keras.layers.Dense):
-            kernel = np.array(layer.kernel)
+            kernel = layer.get_weights()[0]
             gone = np.argsort(np.abs(kernel), axis=None)[: int(np.ceil(zeros * kernel.size))]
             kernel.reshape(-1)[gone] = 0
             layer.kernel.assign(kernel)
@@ -147,7 +147,7 @@ def parity(model: Any, path: Path, board: Transport, folder: Path, seed: int) ->
     raw = any(type(layer).__name__ == "Rescaling" for layer in model.layers)
     given = np.random.default_rng(seed).uniform(0, 255 if raw else 1, (_SAMPLES, 224, 224, 3)).astype(np.float32)
     inputs, outputs = folder / "inputs.npz", folder / "outputs.npz"
-    np.savez(inputs, given)
+    np.savez(inputs, input_0=given)
     board.run(RunRequest("outputs", (path,), inputs=inputs, outputs=outputs))
     with np.load(outputs, allow_pickle=False) as found:
         answered = found[found.files[0]]
