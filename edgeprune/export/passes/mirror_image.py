@@ -47,6 +47,12 @@ def run(graph: LayerGraph) -> PassReport:
         reason = "the image does not go through one chain of layers to a Conv2D, where it could be mirrored"
         return PassReport(NAME, EXACTNESS, (), (Refusal(images[stems.index(None)].name, reason),))
     found = [Refusal(call.name, reason) for call in reached if (reason := refusal(graph, call)) is not None]
+    mirrored = [*images, *(made for call in reached for made in call.outputs)]
+    found += [
+        Refusal(call.name, "it also reads values that are not made from the image, which stay as they are")
+        for call in reached
+        if not all(_is_pooled(read) or any(read is made for made in mirrored) for read in call.tensors)
+    ]
     if found:
         return PassReport(NAME, EXACTNESS, (), tuple(found))
     changed = [
@@ -126,6 +132,10 @@ def _constants_fit(call: Call) -> bool:
 
 def _is_image(tensor: Any) -> bool:
     return len(tensor.shape) == 4 and tuple(tensor.shape[1:3]) != (1, 1)
+
+
+def _is_pooled(tensor: Any) -> bool:
+    return len(tensor.shape) == 4 and tuple(tensor.shape[1:3]) == (1, 1)
 
 
 def _calls_behind(graph: LayerGraph, images: list[Any]) -> list[Call]:

@@ -205,6 +205,19 @@ def test_an_image_that_two_layers_read_is_refused():
     assert "one chain of layers" in next(iter(reasons(report).values()))
 
 
+def test_an_image_that_meets_a_map_from_elsewhere_is_not_mirrored():
+    import keras
+
+    layers = keras.layers
+    image, vector = keras.Input((16, 16, 3), name="image"), keras.Input((8,), name="vector")
+    x = layers.Conv2D(4, 3, strides=2, padding="same", name="stem")(image)
+    places = layers.Reshape((8, 8, 1))(layers.Dense(64)(vector))
+    y = layers.GlobalAveragePooling2D()(layers.Multiply(name="meet")([x, places]))
+    _, report = run_alone(mirror_image, keras.Model([image, vector], y))
+    assert report.changed == ()
+    assert "not made from the image" in reasons(report)["meet"]
+
+
 def embeddable(symmetric_stem=True):
     """8x8 maps behind the stem, so the depthwise padding is unequal; Flatten keeps the image unmirrored."""
     import keras
