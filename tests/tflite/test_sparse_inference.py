@@ -132,6 +132,16 @@ def test_what_breaks_is_named_beside_what_stops():
     assert (cluster.sparse_convolutions, cluster.convolutions) == (2, 4)
 
 
+def test_what_stands_before_the_stem_does_not_matter():
+    """scaled_before_stem runs sparse; with too few zeros, its rank-1 constant must not be blamed."""
+    net = Net(zeros=0.5)
+    scaled = net.binary("MUL", net.input, net.constant(0.5, (1,)))
+    stem = net.conv(net.pad(scaled, 1, 1), 16, 3, stride=2)
+    model = parse_model(net.pack(net.head(net.block(stem))), "m.tflite")
+    (cluster,) = predict(model, "ai-edge-litert", "2.3.0", ARM).clusters
+    assert [found.rule for found in cluster.findings] == ["zeros"]
+
+
 def test_a_sparse_cluster_has_no_findings():
     cluster = only_cluster("plain")
     assert (cluster.verdict, cluster.sparse_convolutions, cluster.findings) == ("sparse", 4, ())

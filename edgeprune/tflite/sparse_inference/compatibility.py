@@ -69,9 +69,9 @@ def _convolution(graph: Graph, node: Node) -> Layout | Refusal:
         return Refusal("convolution-kernel", f"its 3x3 kernel has stride {_pair(node.stride)}; only 2 is accepted")
     if node.same or node.padding != (1, 1, 1, 1):
         return Refusal("stem-padding", f"its padding is {_padding(node)}; only 1 on all four sides is accepted")
-    channels = graph.shape(node.inputs[0])[3]
-    if channels != 3:
-        return Refusal("stem-channels", f"its 3x3 kernel reads {channels} channels; only 3 are accepted")
+    shape = graph.shape(node.inputs[0])
+    if shape[3:] != (3,):
+        return Refusal("stem-channels", f"its 3x3 kernel reads an input of shape {shape}; only 3 channels are accepted")
     return Layout.STARTS
 
 

@@ -88,8 +88,10 @@ def describe(places: Places, ops: list[int]) -> Cluster:
     findings = [_finding(part.state.graph, stop) for part, stop, breaks in met if breaks]
     broken = bool(findings)
     findings += [_finding(part.state.graph, stop) for part, stop, breaks in met if not breaks]
-    findings += [_not_delegated(model, op) for op in ops if not is_delegated(model, op, places.rules)]
-    findings += _refused(places, ops)
+    before, after = _before(places, ops), _after(places, ops)
+    foreign = [op for op in ops if not is_delegated(model, op, places.rules)]
+    findings += [_not_delegated(model, op) for op in foreign if op in before or op in after]
+    findings += _refused(places, ops, before, after)
     findings = sorted({(found.op, found.rule): found for found in findings}.values(), key=_position)
     if placed and not any(places.parts[at].partition.hinted for at, _ in placed):
         reason = "no weight is stored sparsely, so the runtime does not look for zeros"
@@ -112,14 +114,45 @@ def _zeros(places: Places, placed: list[tuple[int, int]]) -> tuple[int, int]:
     return sum(zeros for zeros, _ in counts), sum(weights for _, weights in counts)
 
 
-def _refused(places: Places, ops: list[int]) -> list[Finding]:
-    """What has no place in a cluster and stands before a 1x1 convolution, or ends the feature maps without a mean."""
-    before: set[int] = set()
+def _before(places: Places, ops: list[int]) -> set[int]:
+    """The 1x1 convolutions and what feeds them, back to the stem: what stands before that may be anything."""
+    model = places.model
+    found: set[int] = set()
+    leading: set[int] = set()
     for op in reversed(ops):
-        outputs = map(int, places.model.main.operators[op].outputs)
-        readers = [reader for tensor in outputs for reader in places.model.consumers.get(tensor, ())]
-        if _is_1x1(places.model, op) or not before.isdisjoint(readers):
-            before.add(op)
+        outputs = map(int, model.main.operators[op].outputs)
+        readers = [reader for tensor in outputs for reader in model.consumers.get(tensor, ())]
+        if _is_1x1(model, op) or not leading.isdisjoint(readers):
+            found.add(op)
+            if not _is_stem(places, op):
+                leading.add(op)
+    return found
+
+
+def _after(places: Places, ops: list[int]) -> set[int]:
+    """What 1x1 convolutions feed."""
+    found: set[int] = set()
+    for op in ops:
+        producers = {places.model.producers.get(int(tensor)) for tensor in places.model.main.operators[op].inputs}
+        if any(
+            producer in found or (producer is not None and _is_1x1(places.model, producer)) for producer in producers
+        ):
+            found.add(op)
+    return found
+
+
+def _is_stem(places: Places, op: int) -> bool:
+    """Whether an operation is a convolution with which a cluster could begin."""
+    if op not in places.nodes:
+        return False
+    at, number = places.nodes[op]
+    graph = places.parts[at].state.graph
+    node = graph.nodes[number]
+    return node.kind == "convolution" and node.kernel == (3, 3) and graph.shape(node.inputs[0])[3:] == (3,)
+
+
+def _refused(places: Places, ops: list[int], before: set[int], after: set[int]) -> list[Finding]:
+    """What has no place in a cluster and stands before a 1x1 convolution, or ends the feature maps without a mean."""
     found = []
     for op in ops:
         at, number = places.nodes.get(op, (-1, -1))
@@ -128,7 +161,7 @@ def _refused(places: Places, ops: list[int]) -> list[Finding]:
         state = places.parts[at].state
         sources = (state.graph.producers.get(tensor) for tensor in state.graph.nodes[number].inputs)
         pooled = any(source is not None and state.graph.nodes[source].kind == "reduce" for source in sources)
-        if op in before or not pooled:
+        if op in before or (op in after and not pooled):
             found.append(_finding(state.graph, Stop(number, number, state.refusals[number])))
     return found
 
