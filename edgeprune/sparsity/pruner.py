@@ -83,10 +83,8 @@ class Pruner:
         position = {id(variable): number for number, variable in enumerate(self.masks.variables)}
         # What is pruned has no value to come back with, so it ranks below everything else.
         below = np.nextafter(min(own.min() for own in scores), np.float32(-np.inf))
-        scores = [
-            np.where(keep[position[id(weight.variable)]], own, below)
-            for weight, own in zip(self.ranking.scored, scores, strict=True)
-        ]
+        for weight, own in zip(self.ranking.scored, scores, strict=True):
+            own[~keep[position[id(weight.variable)]]] = below
         chosen = self.ranking.masks(scores, pace, sparsity, self.scorer.threshold)
         self.masks.assign([new & old for new, old in zip(chosen, keep, strict=True)])
         self._count()

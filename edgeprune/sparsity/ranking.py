@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from edgeprune.sparsity.patterns import Pattern
+from edgeprune.sparsity.patterns import Pattern, Unstructured
 from edgeprune.sparsity.threshold import keep_largest
 from edgeprune.sparsity.weights import PrunableWeight
 
@@ -30,7 +30,8 @@ class Ranking(Protocol):
         """A bool mask for each of `masked`, True = kept, of the variable's shape.
 
         Args:
-            scores: float32, of the shape of each of `scored`; the larger the more a weight should stay.
+            scores: float32 (4 bytes a weight), of the shape of each of `scored`; the larger the more a weight should
+                stay. Ranking takes a few MB besides, see `threshold.keep_largest`.
             pace: how far the schedule is, sparsity / final sparsity.
             sparsity: the share of weights to remove now, in [0, 1).
             threshold: only weights that score at most this may go; None: any.
@@ -59,7 +60,7 @@ class WeightRanking:
     def masks(
         self, scores: Sequence[np.ndarray], pace: float, sparsity: float, threshold: float | None
     ) -> list[np.ndarray]:
-        views = [weight.runtime_view(np.asarray(s)) for weight, s in zip(self.scored, scores, strict=True)]
+        views = [self._view(weight, own) for weight, own in zip(self.scored, scores, strict=True)]
         shapes = [(view.shape[0], view.shape[1], view.shape[2]) for view in views]
         sizes = [self.pattern.unit_sizes(shape) for shape in shapes]
         units = [self._unit_scores(view, size, threshold) for view, size in zip(views, sizes, strict=True)]
@@ -69,10 +70,18 @@ class WeightRanking:
             wanted = sum(self._wanted(n, shapes[n], pace, sparsity) for n in numbers)
             chosen = _keep([units[n] for n in numbers], [sizes[n] for n in numbers], wanted)
             keep.update(zip(numbers, chosen, strict=True))
-        return [
-            np.ascontiguousarray(weight.keras_view(self.pattern.expand(keep[n], shapes[n])))
-            for n, weight in enumerate(self.scored)
-        ]
+        return [self._mask(weight, self.pattern.expand(keep[n], shapes[n])) for n, weight in enumerate(self.scored)]
+
+    def _view(self, weight: PrunableWeight, scores: np.ndarray) -> np.ndarray:
+        """Scores as the pattern sees them; no copy where the order of weights does not matter."""
+        if isinstance(self.pattern, Unstructured):
+            return scores.reshape(1, 1, -1)
+        return weight.runtime_view(scores)
+
+    def _mask(self, weight: PrunableWeight, kept: np.ndarray) -> np.ndarray:
+        if isinstance(self.pattern, Unstructured):
+            return kept.reshape(weight.shape)
+        return np.ascontiguousarray(weight.keras_view(kept))
 
     def _unit_scores(self, view: np.ndarray, sizes: int | np.ndarray, threshold: float | None) -> np.ndarray:
         """Scores of units; those that must stay get +inf."""
