@@ -51,6 +51,7 @@ def run(graph: LayerGraph) -> PassReport:
         if reason is not None:
             refusals.append(Refusal(call.name, reason))
             continue
+        assert isinstance(windows, Windows)  # or it would have been refused
         layer = call.operation
         padded = graph.insert(call, keras.layers.ZeroPadding2D(2, name=f"{call.name}_pad"), windows.source)
         new = remade(layer, kernel_size=(5, 5), padding="valid")

@@ -44,8 +44,8 @@ def run(graph: LayerGraph) -> PassReport:
         return PassReport(NAME, EXACTNESS, (), (Refusal(reached[0].name, blocked),))
     stems = [_stem(graph, image) for image in images]
     if None in stems:
-        reason = "the image does not go through one chain of layers to a Conv2D, where it could be mirrored"
-        return PassReport(NAME, EXACTNESS, (), (Refusal(images[stems.index(None)].name, reason),))
+        why = "an image does not go through one chain of layers to a Conv2D, where it could be mirrored"
+        return PassReport(NAME, EXACTNESS, (), (Refusal(reached[0].name, why),))
     found = [Refusal(call.name, reason) for call in reached if (reason := refusal(graph, call)) is not None]
     mirrored = [*images, *(made for call in reached for made in call.outputs)]
     found += [

@@ -56,7 +56,7 @@ def run(graph: LayerGraph) -> PassReport:
     return PassReport(NAME, EXACTNESS, tuple(call.name for call in wanted))
 
 
-def with_padding(graph: LayerGraph, call: Call, windows: Windows, padding: tuple) -> None:
+def with_padding(graph: LayerGraph, call: Call, windows: Windows, padding: tuple[int, ...]) -> None:
     """Replace a convolution by ZeroPadding2D and the same convolution without padding of its own."""
     import keras
 
