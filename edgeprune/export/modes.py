@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgeprune.target import QUANTIZE_MODES, Runtime, Target
+from edgeprune.tflite.sparse_inference.rules import rules_for
 
 # TensorFlow 2.21 gives int8 Dense weights of the dynamic mode one scale per output channel. That is
 # FULLY_CONNECTED version 12, which runtimes older than these refuse to load; every ai-edge-litert knows it.
@@ -53,6 +54,9 @@ def allowed_modes(
 def _verdict(mode: str, target: Target, facts: ModelFacts, has_samples: bool, sparse: bool) -> ModeVerdict:
     if not facts.fixed_size:
         return ModeVerdict(mode, False, "an input size is None, and such a file does not load; give --input-shape")
+    if mode == "float16" and sparse and not rules_for(target.runtime.package, target.runtime.version).sparse_float16:
+        runtime = f"{target.runtime.package} {target.runtime.version}"
+        return ModeVerdict(mode, False, f"{runtime} reads sparse float16 weights wrongly")
     if mode == "dynamic" and sparse:
         return ModeVerdict(mode, False, SPARSE_DYNAMIC)
     if mode == "int8" and not has_samples:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from edgeprune.export.convert import convert
 from edgeprune.export.modes import allowed_modes
 from edgeprune.export.passes.apply import apply_passes
 from edgeprune.pipeline.job import Job
-from edgeprune.tflite.compat import traps
+from edgeprune.tflite.compat import Trap, traps
 from edgeprune.tflite.inspect import TfliteSummary, inspect
 from edgeprune.tflite.lint import lint
 from edgeprune.validate.metric import evaluate_keras, evaluate_tflite
@@ -30,24 +31,38 @@ def write_tflite(job: Job, model: Any, mode: str, path: Path, *, sparse: bool = 
     """Convert `model` and write it; calibration samples are drawn where the mode needs them.
 
     sparse: zeros are left out of the file where that makes it smaller, and float models are laid out so that the
-    runtime's sparse kernels can run; outputs stay the same.
+    runtime's sparse kernels can run; outputs stay the same. A form that the target's runtime would compute wrongly, or
+    not load, is passed over: then the stock layout, and at last every zero stored.
 
     Raises:
         InputError: TFLite can't hold the model.
         ValidationError: the artifact would fail on the target's runtime.
     """
-    if sparse and mode in ("none", "float16"):
-        model, _ = apply_passes(model, finetuned=False)
     verdict = next(verdict for verdict in allowed_modes(job.target, job.facts, sparse=sparse) if verdict.mode == mode)
-    content = convert(
-        model, mode, job.representative, per_channel_dense=verdict.per_channel_dense, sparse=sparse and verdict.allowed
-    )
-    write_bytes(path, content)
     runtime = job.target.runtime
-    for trap in traps(path, runtime.package, runtime.version, job.target.isa):
-        if trap.severity == "fails":
-            raise ValidationError(f"the {mode} model would fail on {job.target.title}: {trap.reason}; {trap.remedy}")
-    return sizes_of(path)
+    failing: list[Trap] = []
+    for laid_out, encoded in _forms(model, mode, sparse and verdict.allowed):
+        content = convert(
+            laid_out, mode, job.representative, per_channel_dense=verdict.per_channel_dense, sparse=encoded
+        )
+        write_bytes(path, content)
+        found = traps(path, runtime.package, runtime.version, job.target.isa)
+        failing = [trap for trap in found if trap.severity == "fails"]
+        if not failing:
+            return sizes_of(path)
+    raise ValidationError(
+        f"the {mode} model would fail on {job.target.title}: {failing[0].reason}; {failing[0].remedy}"
+    )
+
+
+def _forms(model: Any, mode: str, sparse: bool) -> Iterator[tuple[Any, bool]]:
+    """A model as it may be exported, and whether zeros are left out; the best first."""
+    if sparse and mode in ("none", "float16"):
+        laid_out, _ = apply_passes(model, finetuned=False)
+        yield laid_out, True
+    if sparse:
+        yield model, True
+    yield model, False
 
 
 def sparse_inference(job: Job, path: Path) -> dict[str, Any]:

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 import edgeprune as ep
+from edgeprune.export.convert import convert
+from edgeprune.export.passes.apply import apply_passes
 from edgeprune.tflite.lint import lint
 
 pytestmark = pytest.mark.keras
@@ -60,6 +62,38 @@ def test_a_desktop_cpu_runs_none(mobile, tmp_path):
     assert not result.report.sparse_inference.engaged
     assert "AVX" in result.report.sparse_inference.reason
     assert any("no speed-up from them is claimed" in note for note in result.report.notes)
+
+
+def test_a_layout_that_the_board_would_compute_wrongly_is_not_shipped(tmp_path):
+    """A 3x3 convolution behind sparse 1x1 ones: XNNPACK would switch layouts in half of the graph and mix them up."""
+    import keras
+
+    keras.utils.set_random_seed(3)
+    layers = keras.layers
+    x = image = keras.Input((16, 16, 3))
+    x = layers.Conv2D(16, 3, 2, "same", activation="relu")(x)
+    x = layers.Conv2D(64, 1, activation="relu")(x)
+    x = layers.Conv2D(8, 3, padding="same", activation="relu")(x)
+    x = layers.Conv2D(64, 1, activation="relu")(x)
+    model = keras.Model(image, layers.Dense(3, activation="softmax")(layers.GlobalAveragePooling2D()(x)))
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    rpi4 = ep.load_target("rpi4")
+    laid_out, _ = apply_passes(_zeroed(model), finetuned=False)
+    (tmp_path / "broken.tflite").write_bytes(convert(laid_out, "float16", sparse=True))
+    assert not lint(tmp_path / "broken.tflite", rpi4).passed  # what the build has to avoid
+    result = build(model, "rpi4", tmp_path / "build")
+    assert lint(result.tflite, rpi4).passed
+    assert result.report.result.size_bytes < result.report.baseline.size_bytes
+
+
+def _zeroed(model):
+    import keras
+
+    copy = keras.models.clone_model(model)
+    for new, old in zip(copy.variables, model.variables, strict=True):
+        value = np.asarray(old)
+        new.assign(value if value.ndim < 4 else value * (np.random.default_rng(0).random(value.shape) < 0.1))
+    return copy
 
 
 def test_a_structured_build_says_nothing_of_sparse_kernels(mobile, tmp_path):

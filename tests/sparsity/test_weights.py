@@ -28,7 +28,7 @@ def everything() -> Any:
     x = layers.Reshape((9, 6) if x.shape[1:3] == (3, 3) else (x.shape[1] * x.shape[2], 6))(x)
     x = layers.Conv1D(8, 2, name="conv1d")(x)
     x = layers.MultiHeadAttention(2, 3, name="attention")(x, x)
-    x = layers.Bidirectional(layers.LSTM(3), name="both_ways")(x)
+    x = layers.Bidirectional(layers.LSTM(3, name="lstm"), name="both_ways")(x)
     shared = layers.Dense(6, name="shared")
     x = shared(shared(x))
     return keras.Model(image, keras.Sequential([layers.Dense(2, name="inner")], name="head")(x))
