@@ -149,12 +149,13 @@ class PruningCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras 
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         # With steps_per_execution several steps run before the next call: none of their updates comes late.
-        self._step = self._before + batch + self.model.steps_per_execution - 1
-        update = self._ramp.last_update(self._step)
+        update = self._ramp.last_update(self._before + batch + self.model.steps_per_execution - 1)
         if update is not None and update != self._updated:
             self._prune(update)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        # Counted here: where the data end unannounced, Keras begins one more step than it ends.
+        self._step = self._before + batch
         if logs is not None:
             logs["sparsity"] = self._running().sparsity
 
@@ -219,7 +220,7 @@ class PruningCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras 
         target = self._ramp.sparsity(self._step)
         if target < self._ramp.final:
             reason = f"the training ended at step {self._step}, before the schedule did"
-        elif not self._pruned:
+        elif not self._pruned and self._running().sparsity < target:
             reason = (
                 f'the criterion "{self.criterion.name}" saw no gradient; does another optimizer train these layers?'
             )

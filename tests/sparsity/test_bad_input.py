@@ -94,6 +94,7 @@ def test_a_training_of_unknown_length_needs_steps() -> None:
     callback = PruningCallback(LinearSchedule(0.5, begin=10, end=70), scope="layer")
     model.fit(batches, epochs=2, verbose=0, callbacks=[callback])
     assert np.count_nonzero(model.layers[0].kernel) == 36  # 64 steps an epoch: the ramp ends in the second
+    assert callback._step == 2 * 64 - 1
     with pytest.raises(InputError, match="steps_per_epoch"):
         model.fit(batches, epochs=3, initial_epoch=2, verbose=0, callbacks=[callback])
 
