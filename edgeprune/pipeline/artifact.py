@@ -14,8 +14,9 @@ from edgeprune.export.modes import allowed_modes
 from edgeprune.export.passes.apply import apply_passes
 from edgeprune.pipeline.job import Job
 from edgeprune.tflite.compat import Trap, traps
+from edgeprune.tflite.flatbuffer import read_model
 from edgeprune.tflite.inspect import TfliteSummary, inspect
-from edgeprune.tflite.lint import lint
+from edgeprune.tflite.sparse_inference.predict import predict
 from edgeprune.validate.metric import evaluate_keras, evaluate_tflite
 
 
@@ -67,7 +68,8 @@ def _forms(model: Any, mode: str, sparse: bool) -> Iterator[tuple[Any, bool]]:
 
 def sparse_inference(job: Job, path: Path) -> dict[str, Any]:
     """Whether the target's runtime will run sparse kernels on a file, in the form of records.report.SparseInference."""
-    found = lint(path, job.target).sparse_inference
+    runtime = job.target.runtime
+    found = predict(read_model(path), runtime.package, runtime.version, job.target.isa)
     reason = found.reason
     stops = [cluster.stop for cluster in found.clusters if cluster.stop is not None]
     if not reason and stops:

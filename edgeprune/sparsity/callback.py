@@ -80,8 +80,7 @@ class PruningCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras 
         self.schedule = as_schedule(schedule)
         self.criterion = as_criterion(criterion)
         self.pattern = pattern
-        if pattern != CHANNELS:
-            parse_pattern(pattern)
+        self._units = None if pattern == CHANNELS else parse_pattern(pattern)
         if scope not in SCOPES:
             raise InputError(f"{_WHERE}: unknown scope {scope!r}; {nearest(str(scope), SCOPES)}")
         for name, value, least in (("min_weights", min_weights, 0), ("batch_size", batch_size, 1), ("seed", seed, 0)):
@@ -90,9 +89,9 @@ class PruningCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras 
         for name, path in (("csv", csv), ("tensorboard", tensorboard)):
             if path is not None and not isinstance(path, (str, Path)):
                 raise InputError(f"{_WHERE}: {name} must be a path. Received: {path!r}")
-        if pattern == CHANNELS and min_weights != 1:
+        if self._units is None and min_weights != 1:
             raise InputError(f'{_WHERE}: min_weights has no meaning for pattern="channels"; leave it out')
-        if layer_sparsity and pattern != CHANNELS and parse_pattern(pattern).fixes_sparsity:
+        if layer_sparsity and self._units is not None and self._units.fixes_sparsity:
             raise InputError(
                 f'{_WHERE}: the pattern "{pattern}" fixes the sparsity of every layer; use exclude instead'
             )
@@ -202,11 +201,11 @@ class PruningCallback(keras.callbacks.Callback):  # type: ignore[misc]  # Keras 
 
     def _ranking(self) -> Ranking:
         globally = self.scope == "global"
-        if self.pattern == CHANNELS:
+        if self._units is None:
             return channel_ranking(self.model, self.include, self.exclude, self.layer_sparsity, globally, _WHERE)
         weights = select(prunable_weights(self.model), self.include, self.exclude, where=_WHERE)
         own = per_layer(weights, self.layer_sparsity or {}, where=_WHERE)
-        return WeightRanking(weights, parse_pattern(self.pattern), tuple(own), globally, self.min_weights)
+        return WeightRanking(weights, self._units, tuple(own), globally, self.min_weights)
 
     def _prune(self, update: int) -> None:
         sparsity = self._ramp.sparsity(update)

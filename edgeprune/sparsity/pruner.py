@@ -37,6 +37,8 @@ class Pruner:
         self.scorer = scorer
         self.regrows = regrows
         self.masks = MaskSet(model, ranking.masked, regrow=regrows)
+        numbers = {id(variable): number for number, variable in enumerate(self.masks.variables)}
+        self._numbers = [numbers[id(weight.variable)] for weight in ranking.scored]  # of the scored ones' masks
         self._hook: GradientHook | None = None
         self._start_from_zeros()
 
@@ -51,11 +53,10 @@ class Pruner:
         """Feed a criterion that learns from gradients, until `stop_watching`. training: see GradientHook."""
         if isinstance(self.scorer, GradientScorer):
             scorer = self.scorer
-            numbers = {id(variable): number for number, variable in enumerate(self.masks.variables)}
             variables = [weight.variable for weight in self.ranking.scored]
 
             def observe(number: int, gradient: Any) -> None:
-                scorer.observe(number, self.masks.current(numbers[id(variables[number])]), gradient)
+                scorer.observe(number, self.masks.current(self._numbers[number]), gradient)
 
             self._hook = GradientHook(self.model.optimizer, variables, observe, training)
             self._hook.attach()
@@ -80,23 +81,19 @@ class Pruner:
         if isinstance(self.scorer, GradientScorer) and not any(np.any(own) for own in scores):
             return False
         keep = self._alive if self.regrows else self.masks.keep()
-        position = {id(variable): number for number, variable in enumerate(self.masks.variables)}
         # What is pruned has no value to come back with, so it ranks below everything else.
         below = np.nextafter(min(own.min() for own in scores), np.float32(-np.inf))
-        for weight, own in zip(self.ranking.scored, scores, strict=True):
-            own[~keep[position[id(weight.variable)]]] = below
+        for number, own in zip(self._numbers, scores, strict=True):
+            own[~keep[number]] = below
         chosen = self.ranking.masks(scores, pace, sparsity, self.scorer.threshold)
         self.masks.assign([new & old for new, old in zip(chosen, keep, strict=True)])
         self._count()
         return True
 
     def _count(self) -> None:
+        """Once per update: the progress bar asks at every step. sparsity: of all masked weights together."""
         self.layers = tuple(
             LayerSparsity(path, mask.size, int(np.count_nonzero(mask)))
             for path, mask in zip(self.masks.paths, self.masks.keep(), strict=True)
         )
-
-    @property
-    def sparsity(self) -> float:
-        """Share of pruned weights over all masked ones."""
-        return 1.0 - sum(layer.kept for layer in self.layers) / sum(layer.weights for layer in self.layers)
+        self.sparsity = 1.0 - sum(layer.kept for layer in self.layers) / sum(layer.weights for layer in self.layers)
