@@ -28,8 +28,9 @@ from edgeprune.plan.limits import Limits
 from edgeprune.plan.sensitivity import SensitivityMap
 from edgeprune.progress import say
 from edgeprune.recover.batchnorm import reestimate_statistics
+from edgeprune.recover.checkpoint import Progress
 from edgeprune.recover.distillation import Distillation
-from edgeprune.recover.finetune import Recipe, finetune
+from edgeprune.recover.finetune import Pruning, Recipe, finetune
 
 # Samples for BatchNorm statistics: enough for stable means, bounded time.
 STATISTICS_SAMPLES = 12800
@@ -88,16 +89,8 @@ def train_and_record(
 
     after: what messages say was done to the model before.
     """
-    done = finetune(
-        model,
-        job.data.train,
-        Recipe(job.options.epochs if epochs is None else epochs, job.options.batch_size, seed),
-        job.task,
-        evaluate=lambda candidate: keras_metric(job, candidate),
-        state=folder / "training.npz",
-        title=title,
-        distillation=distillation(job),
-    )
+    recipe = Recipe(job.options.epochs if epochs is None else epochs, job.options.batch_size, seed)
+    done = train(job, model, recipe, title, folder / "training.npz")
     save_model(model, folder / "model.keras")
     network = analyse(model).network
     costs = plan_costs(network, job.target, mode, corrections).exact(network.full)
@@ -122,6 +115,21 @@ def train_and_record(
         f"{row['metric_after_surgery']:.4f} after {after}, {row['metric_after_training']:.4f} after training"
     )
     return row
+
+
+def train(job: Job, model: Any, recipe: Recipe, title: str, state: Path, pruning: Pruning | None = None) -> Progress:
+    """Fine-tune `model` in place on the build's data and task; see `finetune`."""
+    return finetune(
+        model,
+        job.data.train,
+        recipe,
+        job.task,
+        evaluate=lambda candidate: keras_metric(job, candidate),
+        state=state,
+        title=title,
+        distillation=distillation(job),
+        pruning=pruning,
+    )
 
 
 def distillation(job: Job) -> Distillation | None:

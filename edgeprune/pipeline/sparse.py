@@ -11,12 +11,11 @@ from typing import Any
 
 from edgeprune.cost.model import Corrections
 from edgeprune.model_file import save_model
-from edgeprune.pipeline.artifact import keras_metric
 from edgeprune.pipeline.job import Job
 from edgeprune.pipeline.kernels import ranking, sparse_weights, stored_kernels, zeros_of
-from edgeprune.pipeline.rounds import STATISTICS_SAMPLES, distillation, load_stage, refresh_statistics, train_and_record
+from edgeprune.pipeline.rounds import STATISTICS_SAMPLES, load_stage, refresh_statistics, train, train_and_record
 from edgeprune.progress import say
-from edgeprune.recover.finetune import Recipe, finetune
+from edgeprune.recover.finetune import Recipe
 from edgeprune.sparsity.criteria.base import Evidence
 from edgeprune.sparsity.criteria.lamp import Lamp
 from edgeprune.sparsity.freeze import freeze_sparsity
@@ -91,17 +90,8 @@ def sparse_round(
             save_model(model, start)  # what was given is not trained on
         model = load_stage(job, start)
         ramp = RampPruning(model, pattern, sparsity, initial)
-        finetune(
-            model,
-            job.data.train,
-            Recipe(job.options.epochs, job.options.batch_size, seed, decay=False),
-            job.task,
-            evaluate=lambda candidate: keras_metric(job, candidate),
-            state=folder / "ramp.npz",
-            title=f"{title}, pruning",
-            distillation=distillation(job),
-            pruning=ramp,
-        )
+        recipe = Recipe(job.options.epochs, job.options.batch_size, seed, decay=False)
+        train(job, model, recipe, f"{title}, pruning", folder / "ramp.npz", ramp)
         ramp.begin_epoch()
         reached = ramp.finish()
         say(f"{title}: {reached:.1%} of the weights in sparse kernels are zero")
