@@ -91,7 +91,9 @@ def bench(
         model=stats[-1],
         baseline=stats[0] if baseline is not None else None,
         speedup=ratio_of_medians(result.rounds_ms[0], result.rounds_ms[1], seed=seed) if baseline else None,
-        warnings=machine_warnings(result.machine, threads) + sample_warnings(stats, rounds),
+        warnings=result.warnings + machine_warnings(result.machine, threads) + sample_warnings(stats, rounds),
+        notes=result.notes,
+        sample_kind=result.sample_kind,
     )
 
 

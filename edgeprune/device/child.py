@@ -71,6 +71,7 @@ class ChildTransport:
         return RunResult(
             runtime=f"{result['runtime']} {result['runtime_version']}",
             machine=result["machine"],
+            machine_after=result.get("machine_after", {}),
             rounds_ms=tuple(
                 tuple(tuple(samples) for samples in model["rounds_ms"])
                 for model in result["models"]

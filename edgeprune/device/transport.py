@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from edgeprune.errors import DeviceError, InputError
+from edgeprune.records.bench import SampleKind
 from edgeprune.records.instructions import InstructionCounts
 
 # Called with one line of the runner's progress, such as "round 0 3".
@@ -38,15 +39,22 @@ class RunRequest:
 class RunResult:
     """What the device answered.
 
-    runtime: package and version, such as "ai-edge-litert 2.3.0". machine: `runner.machine_state` before the run.
-    rounds_ms: per model, per round, raw milliseconds per invoke; of mode "bench".
+    runtime: package and version, such as "ai-edge-litert 2.3.0".
+    machine, machine_after: the device's state before and after the run, in the form of `runner.machine_state`.
+    rounds_ms: per model, per round, milliseconds per invoke; of mode "bench". sample_kind: what one of them is: one
+    invoke, or the mean of all invokes of one process where the device's program gives no more.
     counts: per model what was counted, or why not; of mode "count".
+    warnings: why the device itself says that its times can't be trusted. notes: what to know about how it measured.
     """
 
     runtime: str
     machine: dict[str, Any]
+    machine_after: dict[str, Any] = field(default_factory=dict)
     rounds_ms: tuple[tuple[tuple[float, ...], ...], ...] = field(default=())
+    sample_kind: SampleKind = "invoke"
     counts: tuple[InstructionCounts | DeviceError | InputError, ...] = field(default=())
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class Transport(Protocol):

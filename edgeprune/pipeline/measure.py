@@ -44,5 +44,6 @@ def from_json(document: dict[str, Any]) -> BenchResult:
             "baseline": stats(document["baseline"]),
             "speedup": None if speedup is None else Ratio(**speedup),
             "warnings": tuple(document["warnings"]),
+            "notes": tuple(document.get("notes", ())),
         }
     )

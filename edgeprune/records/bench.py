@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+SampleKind = Literal["invoke", "process mean"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,8 @@ class BenchResult:
     """One benchmark on one device; with a baseline the two ran interleaved in one call.
 
     `speedup` is baseline median / model median: above 1 the model is faster.
-    `warnings` says why the numbers may not be trusted; empty means nothing suspicious was seen.
+    `warnings` says why the numbers may not be trusted; empty means nothing suspicious was seen. `notes` say how the
+    device measured. `sample_kind` is what one sample is.
     """
 
     device: str
@@ -45,3 +49,5 @@ class BenchResult:
     baseline: LatencyStats | None
     speedup: Ratio | None
     warnings: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    sample_kind: SampleKind = "invoke"
