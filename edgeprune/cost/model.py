@@ -20,10 +20,12 @@ Term = tuple[float, Extent, int]
 
 @dataclass(frozen=True)
 class Corrections:
-    """Constants found by comparing a prediction with a real artifact of the same network, in bytes."""
+    """Found by comparing a prediction with a real artifact of the same network, or with a board: bytes are added, the
+    latency is multiplied."""
 
     size_bytes: int = 0
     ram_bytes: int = 0
+    latency_factor: float = 1.0
 
 
 class CostModel:
@@ -60,7 +62,7 @@ class CostModel:
 
     def latency_ms(self, kept: np.ndarray) -> np.ndarray:
         """Predicted milliseconds of one inference."""
-        return self._latency.total(kept)
+        return self.corrections.latency_factor * self._latency.total(kept)
 
     def size_bytes(self, kept: np.ndarray) -> np.ndarray:
         """Predicted size of the .tflite file."""
@@ -76,7 +78,7 @@ class CostModel:
 
     def changed_latency_ms(self, changes: Changes) -> np.ndarray:
         """(changes,) float64: `latency_ms` of every changed plan."""
-        return self._latency.changed(changes)
+        return self.corrections.latency_factor * self._latency.changed(changes)
 
     def changed_size_bytes(self, changes: Changes) -> np.ndarray:
         """(changes,) float64: `size_bytes` of every changed plan."""
@@ -101,7 +103,8 @@ class CostModel:
         tensors = ExtentTable([tensor.extent for tensor in self.network.tensors]).values(widths)
         moved = moves @ tensors * self.precision.activation
         moved += reads @ ExtentTable([weight.extent for weight in weights]).values(widths) * self.precision.kernel_ram
-        return np.asarray(macs * self._ms_per_mac + moved * self._ms_per_byte + self._ms_per_op)
+        uncorrected = macs * self._ms_per_mac + moved * self._ms_per_byte + self._ms_per_op
+        return np.asarray(self.corrections.latency_factor * uncorrected)
 
     def _latency_terms(self) -> list[Term]:
         network = self.network

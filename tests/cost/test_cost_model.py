@@ -100,6 +100,19 @@ def test_ram_by_hand():
     }
 
 
+def test_a_latency_factor_scales_every_latency():
+    plain, twice = (CostModel(mobile_block(), RATES, "none", 1, Corrections(latency_factor=f)) for f in (1.0, 2.0))
+    changes = Changes(FULL, np.array([0, 1]), np.array([8, 8]))
+    for scaled, own in (
+        (twice.latency_ms(FULL), plain.latency_ms(FULL)),
+        (twice.op_latency_ms(FULL), plain.op_latency_ms(FULL)),
+        (twice.changed_latency_ms(changes), plain.changed_latency_ms(changes)),
+    ):
+        np.testing.assert_allclose(scaled, 2 * own, rtol=1e-12)
+        assert np.all(own >= 0)
+        assert np.any(own > 0)
+
+
 def test_corrections_are_added():
     network = mobile_block()
     plain = CostModel(network, RATES, "int8")
