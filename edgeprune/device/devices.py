@@ -3,35 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from edgeprune.device.emulator import KIND as EMULATOR
 from edgeprune.device.emulator import open_emulator
-from edgeprune.device.local import LocalTransport
+from edgeprune.device.local import open_local
 from edgeprune.device.transport import Transport
 from edgeprune.errors import InputError, nearest
 
-# name -> how to open it
-_TRANSPORTS: dict[str, Callable[[], Transport]] = {"local": LocalTransport}
-# Forms of the command line's grammar that this version can't serve
-_UNAVAILABLE = ("ssh", "adb")
-_ALLOWED = ", ".join((*_TRANSPORTS, "emulator:BOARD"))
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of device. form: how the user writes it. open: from the whole text after --device to the transport.
+
+    install: the same, but what is missing there is installed first; None where nothing can be.
+    """
+
+    form: str
+    open: Callable[[str], Transport]
+    install: Callable[[str], Transport] | None = None
 
 
-def open_device(spec: str) -> Transport:
-    """Open the device that `spec` names: "local", or "emulator:rpi4".
+# The text before the first colon -> the kind of device
+KINDS: dict[str, Kind] = {
+    "local": Kind("local", open_local),
+    "emulator": Kind("emulator:BOARD", open_emulator),
+}
+
+
+def open_device(spec: str, *, install: bool = False) -> Transport:
+    """Open the device that `spec` names, such as "local" or "emulator:rpi4".
+
+    install: let the device's own pip install the runtime into a folder of ours, where it is missing.
 
     Raises:
-        InputError: the device is unknown, or of a kind that this version can't reach.
+        InputError: the device is unknown, wrongly written, or nothing can be installed on it.
         DeviceError: the emulated board is not set up.
     """
-    if is_emulator(spec):
-        return open_emulator(spec)
-    if spec in _TRANSPORTS:
-        return _TRANSPORTS[spec]()
-    kind = spec.split(":", 1)[0]
-    if kind in _UNAVAILABLE:
-        raise InputError(f'device "{spec}" is not available in this version; allowed: {_ALLOWED}')
-    raise InputError(f'unknown device "{spec}"; {nearest(spec, (*_TRANSPORTS, "emulator:BOARD"))}')
+    kind = KINDS.get(spec.partition(":")[0])
+    if kind is None:
+        raise InputError(f'unknown device "{spec}"; {nearest(spec, [kind.form for kind in KINDS.values()])}')
+    if not install:
+        return kind.open(spec)
+    if kind.install is None:
+        able = ", ".join(kind.form for kind in KINDS.values() if kind.install)
+        raise InputError(f'nothing can be installed on "{spec}"; allowed: {able}; leave the installing out')
+    return kind.install(spec)
 
 
 def is_emulator(spec: str) -> bool:

@@ -8,7 +8,18 @@ from edgeprune.device.child import RUNNER, ChildTransport
 from edgeprune.device.transport import OnProgress, RunRequest, RunResult
 from edgeprune.errors import InputError
 
-__all__ = ["RUNNER", "LocalTransport"]
+__all__ = ["RUNNER", "LocalTransport", "open_local"]
+
+
+def open_local(spec: str) -> LocalTransport:
+    """Open "local".
+
+    Raises:
+        InputError: there is more behind the name.
+    """
+    if spec != "local":
+        raise InputError(f'unknown device "{spec}"; this host is called "local"')
+    return LocalTransport()
 
 
 class LocalTransport(ChildTransport):

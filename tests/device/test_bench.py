@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 
 from edgeprune.device.bench import bench, check_is_tflite
-from edgeprune.device.devices import open_device
-from edgeprune.device.local import LocalTransport
 from edgeprune.errors import InputError
 from tests.tflite.model_files import ModelFile, dense_network
 
@@ -80,12 +78,3 @@ def test_other_files_are_refused(tmp_path):
     whole = tmp_path / "whole.tflite"
     whole.write_bytes(dense_network().pack())
     check_is_tflite(whole)
-
-
-def test_devices():
-    assert isinstance(open_device("local"), LocalTransport)
-    for spec in ("ssh://pi@raspberrypi", "adb", "adb:R58M"):
-        with pytest.raises(InputError, match="not available in this version"):
-            open_device(spec)
-    with pytest.raises(InputError, match='did you mean "local"'):
-        open_device("lokal")
