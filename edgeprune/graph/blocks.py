@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from edgeprune.graph.surgery import copy_compiled_state, rebuild
-from edgeprune.graph.trace import Trace, functional_graph, nodes_in_order
+from edgeprune.graph.trace import Trace
+from edgeprune.keras_graph import functional_graph, nodes_in_order
 
 
 @dataclass(frozen=True, eq=False)

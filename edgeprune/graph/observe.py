@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from edgeprune.graph.trace import functional_graph, nodes_in_order
+from edgeprune.keras_graph import functional_graph, nodes_in_order
 
 
 def observer(model: Any, numbers: Sequence[int]) -> Callable[[Any], list[Any]]:

@@ -14,7 +14,8 @@ import numpy as np
 
 from edgeprune.errors import InputError
 from edgeprune.graph.rules.table import rule_for
-from edgeprune.graph.trace import Trace, functional_graph, nested_graph, nodes_in_order
+from edgeprune.graph.trace import Trace
+from edgeprune.keras_graph import functional_graph, nested_graph, nodes_in_order
 
 
 def remove_channels(model: Any, trace: Trace, keep_ids: np.ndarray) -> Any:

@@ -10,6 +10,7 @@ import numpy as np
 from edgeprune.errors import InputError
 from edgeprune.graph.context import FROZEN, Call, Context, NoRuleError, Traced, Work, elements
 from edgeprune.graph.rules.table import rule_for
+from edgeprune.keras_graph import functional_graph, nested_graph, nodes_in_order
 
 OUTPUT_REASON = "model output"
 
@@ -73,33 +74,6 @@ def trace(model: Any) -> Trace:
     for number in outputs:
         walk.freeze_output(number)
     return Trace(walk.context, tuple(walk.calls), tuple(walk.tensors), tuple(inputs), tuple(outputs))
-
-
-def functional_graph(operation: Any) -> Any | None:
-    """The functional graph inside an operation when it is a functional or built Sequential model, else None."""
-    import keras
-
-    if isinstance(operation, keras.Sequential):
-        return operation._functional
-    if isinstance(operation, keras.Model) and hasattr(operation, "_nodes_by_depth"):
-        # A functional model whose class overrides call() does not run its graph.
-        overridden = type(operation).call is not keras.Model.call and not type(operation).call.__module__.startswith(
-            "keras."
-        )
-        return None if overridden else operation
-    return None
-
-
-def nested_graph(node: Any) -> Any | None:
-    """The graph that a call runs, None where the call passes more than that graph's inputs (a mask)."""
-    graph = functional_graph(node.operation)
-    return graph if graph is not None and len(graph.inputs) == len(node.arguments.keras_tensors) else None
-
-
-def nodes_in_order(graph: Any) -> list[Any]:
-    """The graph's calls in execution order, inputs left out."""
-    depths = sorted(graph._nodes_by_depth, reverse=True)
-    return [node for depth in depths for node in graph._nodes_by_depth[depth] if node.operation and not node.is_input]
 
 
 class _Walk:

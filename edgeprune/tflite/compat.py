@@ -17,6 +17,7 @@ from edgeprune.tflite.op_versions import first_release, runtime_release
 from edgeprune.tflite.quantization import WEIGHTED_OPS, operation_mode
 from edgeprune.tflite.sparse_inference.mends import MENDS
 from edgeprune.tflite.sparse_inference.predict import predict
+from edgeprune.tflite.sparse_inference.records import Prediction
 from edgeprune.tflite.weights import encoding_of
 
 _CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "CONV_3D")
@@ -34,11 +35,13 @@ class Trap:
 
 @dataclass(frozen=True)
 class Board:
-    """What decides whether a trap applies. isa: extensions as in targets/*.toml, such as ("neon", "dotprod")."""
+    """What decides whether a trap applies. isa: extensions as in targets/*.toml, such as ("neon", "dotprod").
+    prediction: whether sparse kernels will run there."""
 
     package: str
     version: str
     isa: tuple[str, ...]
+    prediction: Prediction
 
     @property
     def has_avx(self) -> bool:
@@ -47,7 +50,11 @@ class Board:
 
 
 def traps(
-    model: Path | TfliteModel, runtime_package: str, runtime_version: str, isa: tuple[str, ...]
+    model: Path | TfliteModel,
+    runtime_package: str,
+    runtime_version: str,
+    isa: tuple[str, ...],
+    prediction: Prediction | None = None,
 ) -> tuple[Trap, ...]:
     """The traps a file holds for one runtime on one kind of CPU.
 
@@ -56,12 +63,14 @@ def traps(
         runtime_package: "ai-edge-litert" or "tflite-runtime".
         runtime_version: such as "2.14.0".
         isa: extensions of the CPU as in targets/*.toml, such as ("neon",) or ("sse4.1", "avx", "avx2").
+        prediction: what `predict` says of this file and runtime, where that is known already.
 
     Raises:
         InputError: the file is missing, not TFLite, or damaged.
     """
     read = model if isinstance(model, TfliteModel) else read_model(model)
-    board = Board(runtime_package, runtime_version, isa)
+    prediction = prediction or predict(read, runtime_package, runtime_version, isa)
+    board = Board(runtime_package, runtime_version, isa, prediction)
     return tuple(trap for rule in _RULES for trap in rule(read, board))
 
 
@@ -130,7 +139,7 @@ def _sparse_full_integer(model: TfliteModel, board: Board) -> Iterator[Trap]:
 
 def _broken_sparse_kernels(model: TfliteModel, board: Board) -> Iterator[Trap]:
     """Sparse kernels that run on ARM alone, and there compute wrong numbers or stop the model from loading."""
-    prediction = predict(model, board.package, board.version, board.isa)
+    prediction = board.prediction
     if prediction.verdict != "broken":
         return
     if not prediction.clusters:

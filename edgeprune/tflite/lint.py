@@ -48,10 +48,11 @@ def lint(path: Path, target: Target) -> LintResult:
 def lint_model(model: TfliteModel, target: Target) -> LintResult:
     """Check a file that was already read."""
     runtime = target.runtime
-    found = traps(model, runtime.package, runtime.version, target.isa)
+    prediction = predict(model, runtime.package, runtime.version, target.isa)
+    found = traps(model, runtime.package, runtime.version, target.isa, prediction)
     return LintResult(
         passed=all(trap.severity != "fails" for trap in found),
-        sparse_inference=predict(model, runtime.package, runtime.version, target.isa),
+        sparse_inference=prediction,
         traps=found,
         min_runtime_version=min_runtime_version(model),
         missing_operations=missing_operations(model, runtime.package, runtime.version),

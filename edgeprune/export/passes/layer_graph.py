@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from edgeprune.errors import InputError
+from edgeprune.keras_graph import functional_graph, nested_graph, nodes_in_order
 
 
 @dataclass(eq=False)
@@ -158,7 +159,7 @@ def read_model(model: Any) -> LayerGraph:
     Raises:
         InputError: the model is subclassed or not built.
     """
-    functional = _functional(model)
+    functional = functional_graph(model)
     if functional is None:
         raise InputError(
             f'the model "{model.name}" ({type(model).__name__}) is not a functional or built Sequential model, so its '
@@ -191,14 +192,10 @@ def _read(functional: Any, inputs: list[Any], calls: list[Call]) -> list[Any]:
     import keras
 
     tensors = {id(tensor): given for tensor, given in zip(functional.inputs, inputs, strict=True)}
-    depths = sorted(functional._nodes_by_depth, reverse=True)
-    nodes = [node for depth in depths for node in functional._nodes_by_depth[depth] if node.operation]
-    for node in nodes:
-        if node.is_input:
-            continue
+    for node in nodes_in_order(functional):
         read = [tensors[id(tensor)] for tensor in node.arguments.keras_tensors]
-        nested = _functional(node.operation)
-        if nested is not None and len(nested.inputs) == len(read):
+        nested = nested_graph(node)
+        if nested is not None:
             made = _read(nested, read, calls)
         else:
             args, kwargs = node.arguments.fill_in(tensors)
@@ -209,20 +206,6 @@ def _read(functional: Any, inputs: list[Any], calls: list[Call]) -> list[Any]:
             calls.append(Call(node.operation, args, kwargs, made))
         tensors.update({id(old): new for old, new in zip(node.outputs, made, strict=True)})
     return [tensors[id(tensor)] for tensor in functional.outputs]
-
-
-def _functional(operation: Any) -> Any | None:
-    """The functional graph inside an operation, None where calling it does more than running that graph."""
-    import keras
-
-    if isinstance(operation, keras.Sequential):
-        return operation._functional
-    if isinstance(operation, keras.Model) and hasattr(operation, "_nodes_by_depth"):
-        own_call = type(operation).call is not keras.Model.call and not type(operation).call.__module__.startswith(
-            "keras."
-        )
-        return None if own_call else operation
-    return None
 
 
 def _placeholder(tensor: Any) -> Any:
