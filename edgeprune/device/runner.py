@@ -12,30 +12,45 @@ Request, one JSON object:
     inputs       .npz with input_0, input_1, ... in the model's order, or null; each (samples * batch, ...) in the
                  input's dtype. "bench" uses the first sample and makes random values without it.
     rounds, round_secs, warmup_secs       "bench"
+    first_round  "bench": the rounds before it are done already, default 0
+    stream       "bench": print each round on stdout as soon as all models have done it, one line of JSON:
+                 {"round": number, "rounds_ms": [samples per model]}
     outputs      .npz to write output_0, output_1, ...: (samples * batch, ...)       "outputs"
 
 Result: {"ok": true, "runtime", "runtime_version", "python", "numpy", "machine": before, "machine_after": after,
 "models": [...]}; "bench" gives per model rounds_ms (a list of raw samples per round, in milliseconds), kept_every
-(1: all invokes are in it; n: each n-th, so that long runs of tiny models stay readable) and load_ms.
+(1: all invokes are in it; n: each n-th, so that long runs of tiny models stay readable), load_ms and peak_rss_kb: the
+memory that loading and running it once took at most, on top of Python with the runtime; null where /proc is missing.
+"bench" runs on the fastest cores only, as many of one kind as there are threads, or more.
 On failure: {"ok": false, "stage": "request" | "runtime" | "load" | "inputs" | "invoke", "model": index, "message"}.
 On stderr, lines starting with "@edgeprune " tell what begins, so that a crash can be told from a hang:
-"@edgeprune load MODEL", "warmup MODEL", "round MODEL NUMBER", "samples DONE TOTAL".
+"@edgeprune memory MODEL", "load MODEL", "warmup MODEL", "round MODEL NUMBER", "samples DONE TOTAL".
 """
 # ruff: noqa: B905 - zip(strict=) needs Python 3.10
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import json
 import os
 import platform
+import shutil
+import signal
+import subprocess
 import sys
 import time
+import warnings
 from typing import Any
 
 import numpy as np
 
 # At most so many samples per round are kept; more adds bytes, not precision.
 MAX_SAMPLES_PER_ROUND = 10_000
+# Cores of one kind differ by so little in speed; some CPUs let single cores run a little faster.
+SAME_SPEED = 0.9
+VCGENCMD_SECS = 2.0
+PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 
 
 class Failure(Exception):
@@ -75,9 +90,15 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
     if request.get("mode") not in ("bench", "outputs") or not request.get("models"):
         raise Failure("request", None, 'a request needs mode "bench" or "outputs", and models')
     interpreter_class, runtime, runtime_version = find_runtime()
-    before = machine_state()
-    loaded = [Loaded(interpreter_class, request, index) for index in range(len(request["models"]))]
-    models = bench(loaded, request) if request["mode"] == "bench" else [compute_outputs(loaded[0], request)]
+    measures = request["mode"] == "bench"
+    before = {**machine_state(), "pinned": pin(int(request.get("threads", 1))) if measures else None}
+    places = range(len(request["models"]))
+    # First of all, while nothing else is in this process's memory
+    peaks_kb = [peak_memory_kb(interpreter_class, request, index) for index in places] if measures else []
+    loaded = [Loaded(interpreter_class, request, index) for index in places]
+    models = bench(loaded, request) if measures else [compute_outputs(loaded[0], request)]
+    for model, peak_kb in zip(models, peaks_kb):
+        model["peak_rss_kb"] = peak_kb
     return {
         "ok": True,
         "runtime": runtime,
@@ -162,10 +183,12 @@ def bench(loaded: list[Loaded], request: dict[str, Any]) -> list[dict[str, Any]]
         fastest_ms = warm_up(model, float(request["warmup_secs"]))
         kept_every = max(1, round(round_secs * 1000 / max(fastest_ms, 1e-6) / MAX_SAMPLES_PER_ROUND))
         results.append({"rounds_ms": [], "kept_every": kept_every, "load_ms": model.load_ms})
-    for number in range(int(request["rounds"])):
+    for number in range(int(request.get("first_round", 0)), int(request["rounds"])):
         for model, result in zip(loaded, results):
             say(f"round {model.index} {number}")
             result["rounds_ms"].append(measure_round(model, round_secs, result["kept_every"]))
+        if request.get("stream"):
+            print(json.dumps({"round": number, "rounds_ms": [one["rounds_ms"][-1] for one in results]}), flush=True)
     return results
 
 
@@ -191,6 +214,54 @@ def measure_round(model: Loaded, seconds: float, kept_every: int) -> list[float]
             samples.append(elapsed_ms)
         count += 1
     return samples
+
+
+def peak_memory_kb(interpreter_class: Any, request: dict[str, Any], index: int) -> int | None:
+    """The most memory that loading a model and running it once takes, in kB; None where it can't be told.
+
+    In a child process, which ends with what it loaded. A model that fails there fails here too, and is named then.
+    """
+    if not os.path.exists("/proc/self/status") or not hasattr(os, "fork"):
+        return None
+    say(f"memory {index}")
+    reading, writing = os.pipe()
+    try:
+        with warnings.catch_warnings():
+            # Python warns of forks beside other threads: numpy's, which the child doesn't use.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            child = os.fork()
+    except OSError:
+        return None
+    if child == 0:
+        try:
+            die_with_parent()
+            # A child's peak begins at what its parent uses.
+            rest_kb = status_kb("VmRSS")
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+            model = Loaded(interpreter_class, request, index)
+            model.set_inputs(bench_inputs(model, request))
+            model.invoke()
+            os.write(writing, str(max(0, status_kb("VmHWM") - rest_kb)).encode("ascii"))
+        finally:
+            # Without the parent's own clean-up, and whatever was raised.
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as answer:
+        text = answer.read()
+    os.waitpid(child, 0)
+    return int(text) if text else None
+
+
+def die_with_parent() -> None:
+    """Where the kernel can do that: a child that hangs must not outlive the run."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def status_kb(name: str) -> int:
+    """A line of /proc/self/status that is in kB."""
+    with open("/proc/self/status", encoding="utf-8") as handle:
+        return next(int(line.split()[1]) for line in handle if line.startswith(name + ":"))
 
 
 def bench_inputs(model: Loaded, request: dict[str, Any]) -> list[Any]:
@@ -262,21 +333,118 @@ def compute_outputs(model: Loaded, request: dict[str, Any]) -> dict[str, Any]:
     return {"samples": total, "load_ms": model.load_ms}
 
 
+def pin(threads: int) -> list[int] | None:
+    """Keep this process, and the threads it will start, on the fastest cores; returns them, None where it can't be."""
+    if not hasattr(os, "sched_setaffinity"):
+        return None
+    cores = fastest_cores(core_speeds(sorted(os.sched_getaffinity(0))), threads)
+    try:
+        os.sched_setaffinity(0, cores)
+    except OSError:
+        return None
+    return cores
+
+
+def core_speeds(cores: list[int], root: str = "/") -> dict[int, float]:
+    """Each core's speed relative to others of this machine: its capacity as the kernel knows it, else its highest
+    clock. Equal where neither is told."""
+    folder = os.path.join(root, "sys/devices/system/cpu/cpu{}", "{}")
+    for name in ("cpu_capacity", "cpufreq/cpuinfo_max_freq"):
+        texts = {core: read_text(folder.format(core, name)) for core in cores}
+        if all(text.isdigit() for text in texts.values()):
+            return {core: float(text) for core, text in texts.items()}
+    return dict.fromkeys(cores, 1.0)
+
+
+def fastest_cores(speeds: dict[int, float], threads: int) -> list[int]:
+    """The cores of the fastest kind, and of the next one until there are as many as threads."""
+    slowest = sorted(speeds.values(), reverse=True)[min(threads, len(speeds)) - 1]
+    return sorted(core for core, speed in speeds.items() if speed >= SAME_SPEED * slowest)
+
+
 def machine_state(root: str = "/") -> dict[str, Any]:
-    """What decides whether times can be trusted, as far as Linux tells: cores this process may use, the load,
-    governors and temperature. Missing values are null."""
+    """What decides whether times can be trusted, as far as Linux tells. Missing values are null or empty.
+
+    cores: this process may use. core_speeds: of each, see `core_speeds`. clocks_mhz, max_clocks_mhz: per core, the
+    clock that was asked for and the highest one. temperature_c: of the CPU. cooling: per device of the kernel that
+    slows the CPU, how much it does. firmware: see `firmware_state`. wall_secs, steady_secs: two clocks.
+    """
     cpus = os.path.join(root, "sys/devices/system/cpu")
-    names = sorted(os.listdir(cpus)) if os.path.isdir(cpus) else []
+    names = sorted(name for name in os.listdir(cpus) if name[3:].isdigit()) if os.path.isdir(cpus) else []
     governors = {read_text(os.path.join(cpus, name, "cpufreq/scaling_governor")) for name in names} - {""}
     load = read_text(os.path.join(root, "proc/loadavg")).split()
-    temperature = read_text(os.path.join(root, "sys/class/thermal/thermal_zone0/temp"))
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     return {
         "architecture": platform.machine(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": len(cores) or os.cpu_count(),
+        "core_speeds": list(core_speeds(cores, root).values()),
         "governors": sorted(governors),
+        "clocks_mhz": clocks_mhz(cpus, names, "scaling_cur_freq"),
+        "max_clocks_mhz": clocks_mhz(cpus, names, "cpuinfo_max_freq"),
         "load_1min": float(load[0]) if load else None,
-        "temperature_c": int(temperature) / 1000 if temperature.lstrip("-").isdigit() else None,
+        "temperature_c": cpu_temperature_c(os.path.join(root, "sys/class/thermal")),
+        "cooling": active_cooling(os.path.join(root, "sys/class/thermal")),
+        "firmware": firmware_state(),
+        "wall_secs": time.time(),
+        "steady_secs": time.monotonic(),
     }
+
+
+def clocks_mhz(cpus: str, names: list[str], file: str) -> dict[str, float]:
+    """A clock of each core that tells it."""
+    texts = {name: read_text(os.path.join(cpus, name, "cpufreq", file)) for name in names}
+    return {name: int(text) / 1000 for name, text in texts.items() if text.isdigit()}
+
+
+def cpu_temperature_c(thermal: str) -> float | None:
+    """Of the zone that is named after the CPU, else of the first one."""
+    zones = sorted(name for name in listed(thermal) if name.startswith("thermal_zone"))
+    named = [zone for zone in zones if "cpu" in read_text(os.path.join(thermal, zone, "type")).lower()]
+    for zone in named + zones[:1]:
+        text = read_text(os.path.join(thermal, zone, "temp"))
+        if text.lstrip("-").isdigit():
+            return int(text) / 1000
+    return None
+
+
+def active_cooling(thermal: str) -> dict[str, int]:
+    """The devices that slow the CPU now, by type, with their step; a fan is none of them."""
+    active = {}
+    for name in listed(thermal):
+        kind, step = (read_text(os.path.join(thermal, name, file)) for file in ("type", "cur_state"))
+        if name.startswith("cooling_device") and "cpufreq" in kind and step.isdigit() and int(step):
+            active[kind] = int(step)
+    return active
+
+
+def firmware_state() -> dict[str, Any] | None:
+    """What the firmware of a Raspberry Pi says, which knows more than the kernel; None on other boards.
+
+    throttled: the bits of `vcgencmd get_throttled`. clock_mhz: the real clock. temperature_c.
+    """
+    program = shutil.which("vcgencmd", path=os.environ.get("PATH", "") + ":/usr/bin:/opt/vc/bin")
+    if program is None:
+        return None
+    said = {}
+    for words in (["get_throttled"], ["measure_clock", "arm"], ["measure_temp"]):
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            done = subprocess.run(
+                [program, *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=VCGENCMD_SECS
+            )
+            said[words[0]] = done.stdout.partition("=")[2].strip()
+    numbers: dict[str, Any] = {"throttled": None, "clock_mhz": None, "temperature_c": None}
+    with contextlib.suppress(KeyError, ValueError):
+        numbers["throttled"] = int(said["get_throttled"], 16)
+    with contextlib.suppress(KeyError, ValueError):
+        numbers["clock_mhz"] = int(said["measure_clock"]) / 1e6
+    with contextlib.suppress(KeyError, ValueError):
+        numbers["temperature_c"] = float(said["measure_temp"].rstrip("C").rstrip("'"))
+    return numbers
+
+
+def listed(folder: str) -> list[str]:
+    """The names in a folder, none where there is no folder."""
+    return sorted(os.listdir(folder)) if os.path.isdir(folder) else []
 
 
 def read_text(path: str) -> str:

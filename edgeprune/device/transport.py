@@ -43,6 +43,8 @@ class RunResult:
     machine, machine_after: the device's state before and after the run, in the form of `runner.machine_state`.
     rounds_ms: per model, per round, milliseconds per invoke; of mode "bench". sample_kind: what one of them is: one
     invoke, or the mean of all invokes of one process where the device's program gives no more.
+    peak_rss_kb: per model, the memory that loading and running it once took at most, on top of Python with the runtime;
+    of mode "bench", None or nothing where the device can't tell.
     counts: per model what was counted, or why not; of mode "count".
     warnings: why the device itself says that its times can't be trusted. notes: what to know about how it measured.
     """
@@ -52,6 +54,7 @@ class RunResult:
     machine_after: dict[str, Any] = field(default_factory=dict)
     rounds_ms: tuple[tuple[tuple[float, ...], ...], ...] = field(default=())
     sample_kind: SampleKind = "invoke"
+    peak_rss_kb: tuple[int | None, ...] = field(default=())
     counts: tuple[InstructionCounts | DeviceError | InputError, ...] = field(default=())
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -74,5 +77,5 @@ class Transport(Protocol):
         ...
 
     def close(self) -> None:
-        """Let the device go; nothing of the run stays behind on it."""
+        """Let the device go; nothing of the run stays behind on it. From another thread it ends the run."""
         ...

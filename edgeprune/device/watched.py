@@ -35,10 +35,11 @@ def watch(
     *,
     patience_secs: float,
     on_progress: Callable[[str], None] | None = None,
+    on_start: Callable[[subprocess.Popen[str]], None] | None = None,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
 ) -> Ended:
-    """Run a child to its end. It never outlives the call.
+    """Run a child to its end. It never outlives the call. on_start is given the child, to end it from elsewhere.
 
     Raises:
         Stalled: no line came for `patience_secs`.
@@ -60,6 +61,8 @@ def watch(
     step: str = "load 0"
     log: list[str] = []
     try:
+        if on_start is not None:
+            on_start(child)
         while (line := lines.get(timeout=patience_secs)) is not None:
             if line.startswith(MARK):
                 step = line[len(MARK) :]

@@ -37,7 +37,7 @@ def runner(tmp_path, body: str):
 def test_a_run_and_its_progress(request_for):
     steps = []
     result = LocalTransport().run(request_for, steps.append)
-    assert steps == ["load 0", "warmup 0", "round 0 0"]
+    assert steps == ["memory 0", "load 0", "warmup 0", "round 0 0"]
     assert result.runtime.startswith("ai-edge-litert ")
     assert len(result.rounds_ms) == len(result.rounds_ms[0]) == 1
     assert all(sample > 0 for sample in result.rounds_ms[0][0])

@@ -47,7 +47,7 @@ def test_a_copy_of_the_script_runs_models_in_turns(tmp_path):
     assert done.returncode == 0, done.stderr
     steps = [line.removeprefix("@edgeprune ") for line in done.stderr.splitlines() if line.startswith("@edgeprune ")]
     assert steps == [
-        *("load 0", "load 1", "warmup 0", "warmup 1"),
+        *("memory 0", "memory 1", "load 0", "load 1", "warmup 0", "warmup 1"),
         *("round 0 0", "round 1 0", "round 0 1", "round 1 1", "round 0 2", "round 1 2"),
     ]
     result = json.loads((tmp_path / "result.json").read_text())
