@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from edgeprune.device.emulator import KIND as EMULATOR
 from edgeprune.device.emulator import open_emulator
 from edgeprune.device.local import open_local
+from edgeprune.device.ssh.address import FORM as SSH_FORM
+from edgeprune.device.ssh.transport import open_ssh, open_ssh_installing
 from edgeprune.device.transport import Transport
 from edgeprune.errors import InputError, nearest
 
@@ -28,6 +30,7 @@ class Kind:
 KINDS: dict[str, Kind] = {
     "local": Kind("local", open_local),
     "emulator": Kind("emulator:BOARD", open_emulator),
+    "ssh": Kind(SSH_FORM, open_ssh, open_ssh_installing),
 }
 
 

@@ -98,7 +98,7 @@ def test_a_device_failure_exits_with_4(tmp_path, capsys):
     assert err.count("\n") == 1
 
 
-@pytest.mark.parametrize("arguments", [["--device", "ssh://pi"], ["--device", "lokal"], ["--threads", "0"]])
+@pytest.mark.parametrize("arguments", [["--device", "ssh://-oProxyCommand=x"], ["--device", "lokal"], ["--threads", "0"]])
 def test_bad_options_exit_with_2(model, capsys, arguments):
     assert run(capsys, "bench", model, "--quick", *arguments)[0] == 2
 

@@ -1,0 +1,1 @@
+"""A Linux board reached with the user's own OpenSSH client."""
