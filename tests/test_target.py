@@ -75,6 +75,18 @@ def test_rpi4_rates_explain_mobilenet_v1(mode: str, published_ms: float) -> None
     assert compute_ms + moved_ms + 34 * rates.op_us / 1000 == pytest.approx(published_ms, rel=0.1)
 
 
+A53_OR_AVX = ("rpi3", "rpi-zero-2w", "host")
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_sparse_kernels_promise_a_gain_only_where_one_was_published(name: str) -> None:
+    for mode, rates in load_target(name).cost.items():
+        if name in A53_OR_AVX or mode in ("dynamic", "int8"):
+            assert rates.sparse_gmacs is None
+        else:
+            assert rates.sparse_gmacs == pytest.approx(0.3 * rates.conv_gmacs)
+
+
 def test_dotprod_boards_gain_more_from_int8() -> None:
     def gain(name: str) -> float:
         cost = load_target(name).cost

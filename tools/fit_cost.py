@@ -38,6 +38,10 @@ DEPTHWISE, DEPTHWISE_INT8_DOTPROD, DENSE = 0.3, 0.15, 0.5
 # of float's instructions on an emulated Cortex-A72.
 DYNAMIC_CONV, DYNAMIC_DENSE = 0.6, 1 / 0.75
 
+# Sparse kernels, per nonzero weight; the comments of targets/ say from where. Cortex-A53 and x86 gain nothing.
+SPARSE_RATIO = 0.3
+WITHOUT_SPARSE_GAIN = ("rpi3", "rpi-zero-2w", "host")
+
 # The precisions that rows are published for; the other modes follow from them.
 FITTED = ("none", "int8")
 
@@ -190,9 +194,12 @@ def fit_board(name: str, networks: dict[str, Network]) -> tuple[dict[str, CostRa
             factor = like["int8"].conv_gmacs / like["none"].conv_gmacs
             fitted["int8"] = times(fitted["none"], *[factor] * 3)
             notes.append(f"int8: no published row, float's rates times {factor:.2f} as on rpi4.")
+    dense = fitted["none"]
+    if name not in WITHOUT_SPARSE_GAIN:
+        fitted["none"] = replace(dense, sparse_ratio=SPARSE_RATIO)
     # float16 weights are expanded to float32 when the model is loaded.
     fitted["float16"] = fitted["none"]
-    fitted["dynamic"] = times(fitted["none"], DYNAMIC_CONV, DYNAMIC_CONV, DYNAMIC_DENSE)
+    fitted["dynamic"] = times(dense, DYNAMIC_CONV, DYNAMIC_CONV, DYNAMIC_DENSE)
     return {mode: rounded(rates) for mode, rates in fitted.items()}, notes
 
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import csr_matrix
 
 from edgeprune.cost.activations import Activations
 from edgeprune.cost.change import Changes
-from edgeprune.cost.counts import ExtentTable
-from edgeprune.cost.polynomial import Polynomial
+from edgeprune.cost.latency_terms import COMPUTING, LatencyTerms
+from edgeprune.cost.polynomial import Polynomial, Term, term_values
 from edgeprune.cost.precision import PRECISIONS
-from edgeprune.records.network import Extent, Network
+from edgeprune.records.network import Extent, Network, OpRecord
 from edgeprune.target import CostRates
 
-Term = tuple[float, Extent, int]
+# a 7x7 map padded by 3 on all sides has 3.4 times the positions
+_LARGEST_PADDING = 4
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,11 @@ class Corrections:
 class CostModel:
     """Predicted latency, file size and RAM of a network in one quantization mode.
 
-    Latency of an operation: op_us + macs / rate + bytes moved / copy rate, where output channels are rounded up to
-    the runtime's kernel tile (`channel_multiple`): removing less than a tile saves no time. `kept` is everywhere
-    (groups,) or (groups, plans); results are scalars per plan. The `changed_...` methods give the same for plans that
-    differ from one plan in one group each, in far less time; sums may differ in the last bits.
+    Latency of an operation: op_us + compute / rate + bytes moved / copy rate; `latency_terms` says what compute is.
+    Where `rates` name no kernel tiles, output channels are rounded up to `channel_multiple`: removing less than a tile
+    saves no time. `kept` is everywhere (groups,) or (groups, plans); results are scalars per plan. The `changed_...`
+    methods give the same for plans that differ from one plan in one group each, in far less time; sums may differ in
+    the last bits.
     """
 
     def __init__(
@@ -50,12 +51,15 @@ class CostModel:
         self.precision = PRECISIONS[quantize]
         self.channel_multiple = channel_multiple
         self.corrections = corrections
-        rate = {"conv": rates.conv_gmacs, "depthwise": rates.depthwise_gmacs, "dense": rates.dense_gmacs}
-        self._computes = [op.kind in rate for op in network.ops]
-        self._ms_per_mac = [1e-6 / rate[op.kind] if op.kind in rate else 0.0 for op in network.ops]
-        self._ms_per_op = [0.0 if op.kind == "fused" else rates.op_us * 1e-3 for op in network.ops]
-        self._ms_per_byte = 1e-6 / rates.copy_gb_s
-        self._latency = Polynomial(network, self._latency_terms(), sum(self._ms_per_op), channel_multiple)
+        self._computes = [op.kind in COMPUTING for op in network.ops]
+        pads = paddings(network)
+        self._ms_per_op = [
+            0.0 if op.kind == "fused" or number in pads else rates.op_us * 1e-3 for number, op in enumerate(network.ops)
+        ]
+        terms = LatencyTerms(network, rates, self.precision, channel_multiple)
+        self._terms = [[] if number in pads else list(terms.of(number)) for number in range(len(network.ops))]
+        every_term = [term for own in self._terms for term in own]
+        self._latency = Polynomial(network, every_term, sum(self._ms_per_op))
         self._size = Polynomial(network, self._size_terms(), corrections.size_bytes)
         self._loaded = Polynomial(network, self._loaded_terms(), corrections.ram_bytes)
         self._activations = Activations(network, self.precision.activation)
@@ -90,32 +94,10 @@ class CostModel:
 
     def op_latency_ms(self, kept: np.ndarray) -> np.ndarray:
         """(ops,) float64: predicted milliseconds of every operation. kept: (groups,)."""
-        ops, weights = self.network.ops, self.network.weights
-        widths = self.network.widths(kept).astype(np.float64)
-        axis = np.array([op.axis for op in ops], dtype=np.int64)
-        # np.maximum: an axis that a plan has emptied must not divide by zero
-        out = np.maximum(widths[axis], 1.0)
-        # an operation without an output axis (0) has no channels to round
-        tiled = np.where(axis > 0, np.ceil(out / self.channel_multiple) * self.channel_multiple, out)
-        macs = ExtentTable([op.macs for op in ops]).values(widths) / out * tiled
-        moves = _incidence([(*op.inputs, *op.outputs) for op in ops], len(self.network.tensors))
-        reads = _incidence([_kernels(self.network, number) for number in range(len(ops))], len(weights))
-        tensors = ExtentTable([tensor.extent for tensor in self.network.tensors]).values(widths)
-        moved = moves @ tensors * self.precision.activation
-        moved += reads @ ExtentTable([weight.extent for weight in weights]).values(widths) * self.precision.kernel_ram
-        uncorrected = macs * self._ms_per_mac + moved * self._ms_per_byte + self._ms_per_op
+        values = term_values(self.network, [term for own in self._terms for term in own], kept)
+        op = np.repeat(np.arange(len(self._terms)), [len(own) for own in self._terms])
+        uncorrected = np.bincount(op, values, len(self._terms)) + self._ms_per_op
         return np.asarray(self.corrections.latency_factor * uncorrected)
-
-    def _latency_terms(self) -> list[Term]:
-        network = self.network
-        terms: list[Term] = []
-        for number, op in enumerate(network.ops):
-            terms.append((self._ms_per_mac[number], op.macs, op.axis))
-            for tensor in (*op.inputs, *op.outputs):
-                terms.append((self._ms_per_byte * self.precision.activation, network.tensors[tensor].extent, 0))
-            for weight in _kernels(network, number):
-                terms.append((self._ms_per_byte * self.precision.kernel_ram, network.weights[weight].extent, 0))
-        return terms
 
     def _size_terms(self) -> list[Term]:
         """Kernels as stored; biases and folded BatchNorm ride on the channels of computing operations; a BatchNorm that
@@ -124,26 +106,36 @@ class CostModel:
         terms: list[Term] = []
         for number, weight in enumerate(self.network.weights):
             if weight.role in ("kernel", "other"):
-                terms.append((self.precision.kernel_file, weight.extent, 0))
+                terms.append(Term(self.precision.kernel_file, weight.extent))
             elif weight.role == "norm" and number in standing:
-                terms.append((self.precision.activation / 2, weight.extent, 0))
+                terms.append(Term(self.precision.activation / 2, weight.extent))
         for op, computes in zip(self.network.ops, self._computes, strict=True):
             if computes:
-                terms.append((self.precision.channel_file, Extent(1, (op.axis,)), 0))
+                terms.append(Term(self.precision.channel_file, Extent(1, (op.axis,))))
         return terms
 
     def _loaded_terms(self) -> list[Term]:
         weights = self.network.weights
-        return [(self.precision.kernel_ram, w.extent, 0) for w in weights if w.role in ("kernel", "other")]
+        return [Term(self.precision.kernel_ram, w.extent) for w in weights if w.role in ("kernel", "other")]
 
 
-def _kernels(network: Network, op: int) -> tuple[int, ...]:
-    """The kernels that an operation reads."""
-    return tuple(number for number in network.ops[op].weights if network.weights[number].role == "kernel")
+def paddings(network: Network) -> frozenset[int]:
+    """Operations that only pad what one convolution reads, which pads by itself: the output has the channels of the
+    input and a little more positions.
+    """
+    readers: dict[int, list[OpRecord]] = {}
+    for op in network.ops:
+        for tensor in op.inputs:
+            readers.setdefault(tensor, []).append(op)
+    return frozenset(
+        number
+        for number, op in enumerate(network.ops)
+        if op.kind == "copy"
+        and len(op.inputs) == len(op.outputs) == 1
+        and _grows(network.tensors[op.inputs[0]].extent, network.tensors[op.outputs[0]].extent)
+        and [reader.kind in ("conv", "depthwise") for reader in readers.get(op.outputs[0], ())] == [True]
+    )
 
 
-def _incidence(rows: list[tuple[int, ...]], columns: int) -> csr_matrix:
-    """(rows, columns) with how often each row names each column."""
-    row = np.repeat(np.arange(len(rows)), [len(entry) for entry in rows])
-    column = np.array([number for entry in rows for number in entry], dtype=np.int64)
-    return csr_matrix((np.ones(len(column)), (row, column)), shape=(len(rows), columns))
+def _grows(before: Extent, after: Extent) -> bool:
+    return before.axes == after.axes and before.factor < after.factor < _LARGEST_PADDING * before.factor

@@ -121,23 +121,44 @@ def width(network: Network, axis: int, kept: np.ndarray) -> int:
 
 
 def latency_ms(network: Network, rates: CostRates, mode: str, multiple: int, kept: np.ndarray) -> list[float]:
-    """Milliseconds of every operation, one by one."""
-    gmacs = {"conv": rates.conv_gmacs, "depthwise": rates.depthwise_gmacs, "dense": rates.dense_gmacs}
-    _, kernel_bytes, _, activation_bytes = BYTES[mode]
+    """Milliseconds of every operation, one by one, of rates that name no kernels."""
     found = []
-    for op in network.ops:
+    for number, op in enumerate(network.ops):
         macs: float = value(network, op.macs, kept)
         if op.axis:
             channels = width(network, op.axis, kept)
             tiles = -(-channels // multiple)
             macs = macs // max(channels, 1) * tiles * multiple
-        moved = sum(value(network, network.tensors[t].extent, kept) for t in op.inputs + op.outputs) * activation_bytes
+        moved = sum(value(network, network.tensors[t].extent, kept) for t in op.inputs + op.outputs) * BYTES[mode][3]
         kernels = [w for w in op.weights if network.weights[w].role == "kernel"]
-        moved += sum(value(network, network.weights[w].extent, kept) for w in kernels) * kernel_bytes
-        ms = macs * (1e-6 / gmacs[op.kind]) if op.kind in gmacs else 0.0
-        ms += moved * (1e-6 / rates.copy_gb_s)
-        found.append(ms + (0.0 if op.kind == "fused" else rates.op_us * 1e-3))
+        moved += sum(value(network, network.weights[w].extent, kept) for w in kernels) * BYTES[mode][1]
+        rate = gmacs(network, rates, op)
+        ms = macs * (1e-6 / rate) if rate else 0.0
+        ms += moved * (1e-6 / rates.copy_gb_s) + rates.op_us * 1e-3
+        found.append(0.0 if op.kind == "fused" or pads(network, number) else ms)
     return found
+
+
+def gmacs(network: Network, rates: CostRates, op: OpRecord) -> float:
+    """A matrix product runs a dense layer's kernel at one position, a convolution's at several."""
+    if op.kind not in ("conv", "dense"):
+        return rates.depthwise_gmacs if op.kind == "depthwise" else 0.0
+    if not op.axis:
+        return rates.conv_gmacs if op.kind == "conv" else rates.dense_gmacs
+    (made,) = [network.tensors[tensor].extent for tensor in op.outputs]
+    known = made.axes == (op.axis,) and op.macs.factor % made.factor == 0
+    return rates.conv_gmacs if (made.factor if known else op.macs.factor) > 1 else rates.dense_gmacs
+
+
+def pads(network: Network, number: int) -> bool:
+    """Whether an operation only makes a map larger for the one convolution that reads it."""
+    op = network.ops[number]
+    if op.kind != "copy" or len(op.inputs) != 1 or len(op.outputs) != 1:
+        return False
+    before, after = (network.tensors[t].extent for t in op.inputs + op.outputs)
+    readers = [reader.kind for reader in network.ops for tensor in reader.inputs if tensor == op.outputs[0]]
+    grows = before.axes == after.axes and before.factor < after.factor < 4 * before.factor
+    return grows and readers in (["conv"], ["depthwise"])
 
 
 def size_bytes(network: Network, mode: str, kept: np.ndarray) -> float:
