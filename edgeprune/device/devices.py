@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from edgeprune.device.adb.transport import open_adb
 from edgeprune.device.emulator import KIND as EMULATOR
 from edgeprune.device.emulator import open_emulator
 from edgeprune.device.local import open_local
@@ -30,6 +31,7 @@ class Kind:
 KINDS: dict[str, Kind] = {
     "local": Kind("local", open_local),
     "emulator": Kind("emulator:BOARD", open_emulator),
+    "adb": Kind("adb[:SERIAL]", open_adb),
     "ssh": Kind(SSH_FORM, open_ssh, open_ssh_installing),
 }
 

@@ -1,0 +1,1 @@
+"""An Android phone behind `adb`: the transport that runs Google's benchmark_model there."""
