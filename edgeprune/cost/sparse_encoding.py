@@ -1,8 +1,8 @@
-"""Bytes of TFLite's sparse encoding, by arithmetic: nonzero values, their column indices and one segment per row.
+"""Bytes of TFLite's sparse encoding before there is a file, from how many weights of each kernel are zero.
 
-A kernel [out, h, w, in] is stored as rows of its last axis, compressed row by row (SPARSE_CSR); the converter encodes
-kernels with 30 % zeros or more, and `edgeprune.export.densify` undoes that where it doesn't pay. Each index array takes
-the narrowest of uint8, uint16 and int32 that holds it.
+`edgeprune.export.encode_weights` stores a kernel in the smallest of many forms. Zeros that lie anywhere leave two: rows
+of inputs, or rows of outputs, of which only the nonzero values are stored, with one index each and one segment per row.
+Index arrays take the narrowest of uint8, uint16 and int32. Zeros in blocks or whole rows take less than this says.
 """
 
 from __future__ import annotations
@@ -11,13 +11,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from edgeprune.cost.precision import PRECISIONS
+from edgeprune.tflite.sparse_format import width
 
-# From this share of zeros on the converter encodes a tensor (TensorFlow 2.21, dense_to_sparse.cc).
-LEAST_ZEROS = 0.3
-# A DENSIFY operation with its output tensor: 274 to 314 bytes, mostly the tensor's name; a scale and a zero point of
-# each channel are written again.
-_UNPACKING_BYTES = 300
-_QUANTIZED_CHANNEL_BYTES = 12
+# A DENSIFY operation with its output tensor and the tables that describe the encoding: 230 to 305 bytes.
+UNPACKING_BYTES = 260
 
 
 @dataclass(frozen=True)
@@ -39,16 +36,11 @@ class SparseKernel:
         return self.rows * self.columns
 
 
-def unpacking_bytes(quantized_channels: int = 0) -> int:
-    """What the file grows by for one operation that unpacks a tensor of that many scales (0: a float tensor)."""
-    return _UNPACKING_BYTES + _QUANTIZED_CHANNEL_BYTES * quantized_channels
-
-
 def encoded_bytes(kernel: SparseKernel, value_bytes: int) -> int:
     """Values and indices of a kernel in the sparse encoding."""
-    indices = kernel.kept * _width(kernel.columns - 1)
-    segments = (kernel.rows + 1) * _width(kernel.kept)
-    return kernel.kept * value_bytes + indices + segments
+    rows = ((kernel.rows, kernel.columns), (kernel.size // kernel.channels, kernel.channels))
+    indices = (kernel.kept * width(length - 1) + (count + 1) * width(kernel.kept) for count, length in rows)
+    return kernel.kept * value_bytes + min(indices)
 
 
 def saved_bytes(kernels: Iterable[SparseKernel], quantize: str) -> int:
@@ -65,17 +57,8 @@ def unpacked_bytes(kernels: Iterable[SparseKernel], quantize: str) -> int:
 
 
 def _saved(kernel: SparseKernel, quantize: str) -> int:
-    integer = quantize == "int8"
     # no runtime loads full-int8 FULLY_CONNECTED with sparse weights; dynamic is never combined with them
-    if quantize == "dynamic" or (integer and kernel.dense_layer):
-        return 0
-    if kernel.size - kernel.kept < LEAST_ZEROS * kernel.size:
+    if quantize == "dynamic" or (quantize == "int8" and kernel.dense_layer):
         return 0
     value = PRECISIONS[quantize].kernel_file
-    stored = encoded_bytes(kernel, value) + unpacking_bytes(kernel.channels if integer else 0)
-    return max(kernel.size * value - stored, 0)
-
-
-def _width(largest: int) -> int:
-    """Bytes of an index array whose largest entry is `largest`."""
-    return 1 if largest < 1 << 8 else 2 if largest < 1 << 16 else 4
+    return max(kernel.size * value - encoded_bytes(kernel, value) - UNPACKING_BYTES, 0)

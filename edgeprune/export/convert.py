@@ -11,7 +11,7 @@ from typing import Any
 
 from edgeprune.atomic import disk_error
 from edgeprune.errors import EdgepruneError, InputError, nearest
-from edgeprune.export.densify import densify_where_it_pays
+from edgeprune.export.encode_weights import encode_weights
 from edgeprune.export.failures import explain
 from edgeprune.export.float32 import as_float32
 from edgeprune.export.io_order import order_inputs_and_outputs, unfixed_tensors
@@ -38,8 +38,8 @@ def convert(
         in training; a few hundred samples of the training data.
     per_channel_dense: False gives int8 Dense weights one scale per tensor, which old runtimes need
         (`modes.allowed_modes` says when).
-    sparse: store weights with 30 % zeros or more in TFLite's sparse encoding where that is smaller, tensor by tensor;
-        not with dynamic. A whole file that would still grow (many small tensors) stays dense.
+    sparse: store each weight in the sparse encoding that takes the fewest bytes, where one takes fewer than all its
+        values; not with dynamic.
 
     The file's inputs and outputs are in the order of `model.inputs` and `model.outputs`; its signature names inputs as
     the model does and outputs output_0, output_1, ... The same model, samples and TensorFlow give the same bytes.
@@ -62,10 +62,9 @@ def convert(
         serving = trace(model)
         if mode == "int8" and serving.facts().has_loop:
             raise InputError(f"{INT8_LOOP}; use another --quantize mode or set unroll=True")
-        content = _run_converter(model, serving, mode, representative, per_channel_dense, sparse=False)
-        if sparse:
-            encoded = _run_converter(model, serving, mode, representative, per_channel_dense, sparse=True)
-            content = min(content, densify_where_it_pays(encoded), key=len)
+        content = _run_converter(model, serving, mode, representative, per_channel_dense)
+    if sparse:
+        content = encode_weights(content)
     content = order_inputs_and_outputs(content, serving.input_names, serving.output_names)
     unfixed = unfixed_tensors(content)
     if unfixed:
@@ -82,8 +81,6 @@ def _run_converter(
     mode: str,
     representative: Representative | None,
     per_channel_dense: bool,
-    *,
-    sparse: bool,
 ) -> bytes:
     import tensorflow as tf
 
@@ -91,7 +88,7 @@ def _run_converter(
     with tempfile.TemporaryDirectory(prefix="edgeprune-") as folder:
         serving.save(Path(folder))
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SIGNATURE])
-        set_mode(converter, mode, samples, sparse=sparse)
+        set_mode(converter, mode, samples)
         # No public switch exists for this one; tests watch that it still works.
         converter._experimental_disable_per_channel_quantization_for_dense_layers = not per_channel_dense
         return bytes(converter.convert())

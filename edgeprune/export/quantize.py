@@ -12,9 +12,7 @@ from edgeprune.errors import InputError
 Representative = Callable[[], Iterable[list[np.ndarray]]]
 
 
-def set_mode(
-    converter: Any, mode: str, samples: Callable[[], Iterator[dict[str, np.ndarray]]] | None, *, sparse: bool = False
-) -> None:
+def set_mode(converter: Any, mode: str, samples: Callable[[], Iterator[dict[str, np.ndarray]]] | None) -> None:
     """Set what `mode` needs on a TFLiteConverter.
 
     none: float32 weights. float16: weights stored in half the bytes, computed in float32. dynamic: int8 weights,
@@ -26,16 +24,13 @@ def set_mode(
 
     Builtin operations only: the Flex delegate is not part of the runtimes' wheels, so a model that
     needs it would fail on the board.
-
-    sparse: weights with 30 % zeros or more are stored as values and indices, and unpacked when the model loads.
     """
     import tensorflow as tf
 
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-    converter.optimizations = [tf.lite.Optimize.EXPERIMENTAL_SPARSITY] if sparse else []
     if mode == "none":
         return
-    converter.optimizations.append(tf.lite.Optimize.DEFAULT)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if mode == "float16":
         converter.target_spec.supported_types = [tf.float16]
     elif mode == "int8":

@@ -14,6 +14,9 @@ from edgeprune.tflite.model import TfliteModel, dtype_name, shape_of, text
 from edgeprune.tflite.quantization import Quantization, quantization_of
 from edgeprune.tflite.weights import WeightTensor, index_bytes, weight_tensors
 
+# The metadata entry in which the converter notes the least TensorFlow version.
+MIN_RUNTIME = "min_runtime_version"
+
 
 @dataclass(frozen=True)
 class OpCount:
@@ -128,7 +131,7 @@ def summarize(model: TfliteModel) -> TfliteSummary:
 def min_runtime_version(model: TfliteModel) -> str | None:
     """The converter's own note of the least TensorFlow version, such as "2.3.0"; None without one."""
     for entry in model.tree.metadata:
-        if text(entry.name) == "min_runtime_version":
+        if text(entry.name) == MIN_RUNTIME:
             data = model.tree.buffers[entry.buffer].data
             # The converter reserves 16 bytes and fills the rest with zeros.
             noted = text(bytes(data).rstrip(b"\0")) if data is not None else ""

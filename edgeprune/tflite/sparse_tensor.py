@@ -1,4 +1,4 @@
-"""The dense values of a sparse-encoded tensor.
+"""Between a sparse-encoded tensor and its dense values.
 
 The encoding is that of TACO, level by level (schema.fbs, SparsityParameters): the tensor's axes, then the axes inside a
 block. A DENSE level holds every coordinate, a SPARSE_CSR level those between two segments.
@@ -10,6 +10,15 @@ from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
+
+from edgeprune.tflite.sparse_format import SparseFormat, block_grid, width
+
+# Bytes per entry -> the vector's number in the union SparseIndexVector, its class, its dtype
+_VECTORS: dict[int, tuple[int, Any, Any]] = {
+    1: (schema.SparseIndexVector.Uint8Vector, schema.Uint8VectorT, np.uint8),
+    2: (schema.SparseIndexVector.Uint16Vector, schema.Uint16VectorT, np.uint16),
+    4: (schema.SparseIndexVector.Int32Vector, schema.Int32VectorT, np.int32),
+}
 
 
 def dense_values(tensor: Any, stored: np.ndarray) -> np.ndarray:
@@ -42,6 +51,57 @@ def dense_values(tensor: Any, stored: np.ndarray) -> np.ndarray:
     except IndexError as error:
         raise ValueError(f"an index lies outside the shape {shape}") from error
     return dense
+
+
+def encode(dense: np.ndarray, form: SparseFormat) -> tuple[np.ndarray, Any]:
+    """The stored values of a tensor in a format, and its SparsityParametersT; `dense_values` turns them back.
+
+    Args:
+        dense: of any dtype and of rank 1 or more; zeros are left out where the format can.
+        form: its block divides the shape.
+
+    Returns:
+        values: (n,) of the dtype of `dense`. parameters: with the narrowest index arrays.
+    """
+    grid = block_grid(dense != 0, form.block).transpose(form.order)
+    stored = np.array(True)  # by coordinates along the levels so far: whether there is a node
+    levels = []
+    for depth, compressed in enumerate(form.compressed, 1):
+        if compressed:
+            found = grid.any(axis=tuple(range(depth, grid.ndim)))
+            children = found.sum(axis=-1, dtype=np.int64)[stored]
+            levels.append(_csr(np.concatenate([[0], np.cumsum(children)]), np.nonzero(found)[-1]))
+            stored = found
+        else:
+            size = grid.shape[depth - 1]
+            levels.append(schema.DimensionMetadataT(format=schema.DimensionType.DENSE, denseSize=size))
+            stored = np.broadcast_to(stored[..., None], (*stored.shape, size))
+    rank = dense.ndim
+    blocked = [axis for axis in range(rank) if form.block[axis] > 1]
+    for axis in blocked:
+        levels.append(schema.DimensionMetadataT(format=schema.DimensionType.DENSE, denseSize=form.block[axis]))
+    # axes 2i are those of the grid, 2i + 1 those inside a block
+    split = [size for pair in zip(dense.shape, form.block, strict=True) for size in (pair[0] // pair[1], pair[1])]
+    ordered = dense.reshape(split).transpose([2 * axis for axis in form.order] + [2 * axis + 1 for axis in range(rank)])
+    parameters = schema.SparsityParametersT(
+        traversalOrder=np.array([*form.order, *range(rank, rank + len(blocked))], np.int32),
+        blockMap=np.array(blocked, np.int32) if blocked else None,
+        dimMetadata=levels,
+    )
+    return ordered[stored].reshape(-1), parameters
+
+
+def _csr(segments: np.ndarray, indices: np.ndarray) -> Any:
+    """A compressed level. Segments rise, so their last entry is the largest."""
+    segment_kind, segment_vector, segment_dtype = _VECTORS[width(int(segments[-1]))]
+    index_kind, index_vector, index_dtype = _VECTORS[width(int(indices.max()))]
+    return schema.DimensionMetadataT(
+        format=schema.DimensionType.SPARSE_CSR,
+        arraySegmentsType=segment_kind,
+        arraySegments=segment_vector(values=segments.astype(segment_dtype)),
+        arrayIndicesType=index_kind,
+        arrayIndices=index_vector(values=indices.astype(index_dtype)),
+    )
 
 
 def _coordinates(levels: list[Any]) -> list[np.ndarray]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeprune.cost.sparse_encoding import SparseKernel, encoded_bytes, saved_bytes, unpacked_bytes, unpacking_bytes
+from edgeprune.cost.sparse_encoding import UNPACKING_BYTES, SparseKernel, encoded_bytes, saved_bytes, unpacked_bytes
 
 pytestmark = pytest.mark.unit
 
@@ -17,8 +17,8 @@ CONV = SparseKernel(rows=900, columns=64, kept=11_520, channels=100, dense_layer
 
 
 def test_values_indices_and_segments():
-    """64 columns fit uint8; 11,520 nonzeros need uint16 segments, one more than rows."""
-    assert encoded_bytes(CONV, 4) == 11_520 * 4 + 11_520 * 1 + 901 * 2
+    """100 outputs fit uint8; 11,520 nonzeros need uint16 segments, one more than the 3 x 3 x 64 rows of outputs."""
+    assert encoded_bytes(CONV, 4) == 11_520 * 4 + 11_520 * 1 + 577 * 2
 
 
 @pytest.mark.parametrize(
@@ -27,15 +27,21 @@ def test_values_indices_and_segments():
 )
 def test_index_arrays_take_the_narrowest_type(columns, kept, index, segment):
     """The largest column is columns - 1, the largest segment the number of values."""
-    kernel = SparseKernel(2, columns, kept, 2, False)
-    assert encoded_bytes(kernel, 2) == kept * 2 + kept * index + 3 * segment
+    kernel = SparseKernel(columns, columns, kept, columns, False)
+    assert encoded_bytes(kernel, 2) == kept * 2 + kept * index + (columns + 1) * segment
+
+
+def test_the_cheaper_of_rows_and_columns_counts():
+    """600 inputs need two bytes per index; 100 outputs one, and 601 segments of two."""
+    kernel = SparseKernel(100, 600, 6_000, 100, True)
+    assert encoded_bytes(kernel, 2) == 6_000 * 2 + 6_000 * 1 + 601 * 2
 
 
 def test_what_a_mode_saves():
-    dense, indices = 57_600, 11_520 + 901 * 2
-    assert saved_bytes([CONV], "none") == dense * 4 - (11_520 * 4 + indices) - unpacking_bytes()
-    assert saved_bytes([CONV], "float16") == dense * 2 - (11_520 * 2 + indices) - unpacking_bytes()
-    assert saved_bytes([CONV], "int8") == dense - (11_520 + indices) - unpacking_bytes(100)
+    dense, indices = 57_600, 11_520 + 577 * 2
+    assert saved_bytes([CONV], "none") == dense * 4 - (11_520 * 4 + indices) - UNPACKING_BYTES
+    assert saved_bytes([CONV], "float16") == dense * 2 - (11_520 * 2 + indices) - UNPACKING_BYTES
+    assert saved_bytes([CONV], "int8") == dense - (11_520 + indices) - UNPACKING_BYTES
     assert saved_bytes([CONV, CONV], "none") == 2 * saved_bytes([CONV], "none")
 
 
@@ -44,8 +50,8 @@ def test_what_is_not_encoded_saves_nothing():
     # full-int8 Dense doesn't load with sparse weights
     assert saved_bytes([replace(CONV, dense_layer=True)], "int8") == 0
     assert saved_bytes([replace(CONV, dense_layer=True)], "none") > 0
-    # 29 % zeros stay dense
-    assert saved_bytes([replace(CONV, kept=40_896)], "none") == 0
+    # 15 % zeros: five bytes for each of 85 % take more than four for all
+    assert saved_bytes([replace(CONV, kept=48_960)], "none") == 0
     # 50 % zeros of int8: value and index of one half take what all values took, and more
     assert saved_bytes([replace(CONV, kept=28_800)], "int8") == 0
 
