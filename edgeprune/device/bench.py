@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from edgeprune.device.devices import open_device
+from edgeprune.device.several import run_together
 from edgeprune.device.stats import latency_stats, ratio_of_medians
-from edgeprune.device.transport import RunRequest
-from edgeprune.device.trust import machine_warnings, sample_warnings
-from edgeprune.errors import InputError
+from edgeprune.device.transport import OnProgress, RunRequest, Transport
+from edgeprune.device.trust import change_warnings, machine_warnings, sample_warnings
+from edgeprune.errors import DeviceError, InputError
 from edgeprune.progress import progress
 from edgeprune.records.bench import BenchResult
 
@@ -29,6 +32,7 @@ def bench(
     warmup_secs: float | None = None,
     quick: bool = False,
     seed: int = 0,
+    install: bool = False,
 ) -> BenchResult:
     """Measure `model`, interleaved with `baseline` when one is given: after a warm-up of each, rounds A B A B.
 
@@ -36,16 +40,59 @@ def bench(
 
     Args:
         model, baseline: .tflite files.
-        device: "local". An emulated board has no times: `instructions.bench_instructions` counts on it.
+        device: "local", "ssh://user@host" or another that `devices.open_device` knows. An emulated board has no times:
+            `instructions.bench_instructions` counts on it.
         threads: threads of the runtime.
         rounds: rounds per model.
         round_secs, warmup_secs: default 10 s and 2 s; with `quick` 0.5 s and 0.3 s.
         seed: for the inputs and the bootstrap.
+        install: let the device install the runtime where it is missing.
 
     Raises:
         InputError: a file is missing or not TFLite, a number is out of range, or the device is unknown.
-        DeviceError: the runtime crashed, hung, or can't load a model.
+        DeviceError: the device can't be reached, or its runtime is missing, crashed, hung, or can't load a model.
     """
+    request = _request(model, baseline, threads, rounds, round_secs, warmup_secs, quick, seed)
+    with closing(open_device(device, install=install)) as transport, _bar(request, 1) as on_progress:
+        return _measure(request, transport, on_progress)
+
+
+def bench_devices(
+    model: Path,
+    devices: Sequence[str],
+    *,
+    baseline: Path | None = None,
+    threads: int = 1,
+    rounds: int = 5,
+    round_secs: float | None = None,
+    warmup_secs: float | None = None,
+    quick: bool = False,
+    seed: int = 0,
+    install: bool = False,
+) -> tuple[BenchResult | DeviceError | InputError, ...]:
+    """`bench` on several devices at once. Per device, in order, the result or the error that it ended with.
+
+    Raises:
+        InputError: a file is missing or not TFLite, a number is out of range, or a device is named twice.
+    """
+    request = _request(model, baseline, threads, rounds, round_secs, warmup_secs, quick, seed)
+    with _bar(request, len(devices)) as on_progress:
+        return run_together(
+            devices, lambda transport, tell: _measure(request, transport, tell), on_progress, install=install
+        )
+
+
+def _request(
+    model: Path,
+    baseline: Path | None,
+    threads: int,
+    rounds: int,
+    round_secs: float | None,
+    warmup_secs: float | None,
+    quick: bool,
+    seed: int,
+) -> RunRequest:
+    """The request, when all of it is in order; the baseline comes first."""
     round_secs = round_secs if round_secs is not None else QUICK_ROUND_SECS if quick else ROUND_SECS
     warmup_secs = warmup_secs if warmup_secs is not None else QUICK_WARMUP_SECS if quick else WARMUP_SECS
     for name, number in (("threads", threads), ("rounds", rounds)):
@@ -56,8 +103,7 @@ def bench(
     models = (model,) if baseline is None else (baseline, model)
     for path in models:
         check_is_tflite(path)
-
-    request = RunRequest(
+    return RunRequest(
         mode="bench",
         models=models,
         threads=threads,
@@ -66,32 +112,51 @@ def bench(
         round_secs=round_secs,
         warmup_secs=warmup_secs,
     )
-    with closing(open_device(device)) as transport, progress("measuring", len(models) * (rounds + 1)) as advance:
-        started = False
 
-        def on_progress(step: str) -> None:
-            # A line tells what begins now, so the bar moves when the next one comes.
-            nonlocal started
-            if step.startswith(("warmup", "round")):
-                advance(int(started), models[int(step.split()[1])].name)
-                started = True
 
-        result = transport.run(request, on_progress)
-        described = transport.describe()
+@contextmanager
+def _bar(request: RunRequest, devices: int) -> Iterator[OnProgress]:
+    """One bar for all devices; yields what is to be called with their progress lines."""
+    with progress("measuring", devices * len(request.models) * (request.rounds + 1)) as advance:
+        yield _mover(request, advance)
 
+
+def _mover(request: RunRequest, advance: Callable[[int, str], None]) -> OnProgress:
+    started = False
+
+    def on_progress(step: str) -> None:
+        # A line tells what begins now, so the bar moves when the next one comes.
+        nonlocal started
+        if step.startswith(("warmup", "round")):
+            advance(int(started), request.models[int(step.split()[1])].name)
+            started = True
+
+    return on_progress
+
+
+def _measure(request: RunRequest, transport: Transport, on_progress: OnProgress) -> BenchResult:
+    """Run a request of mode "bench" and judge what comes back."""
+    result = transport.run(request, on_progress)
+    peaks_kb = result.peak_rss_kb or (None,) * len(request.models)
     stats = tuple(
-        latency_stats(str(path), [sample for samples in rounds_ms for sample in samples])
-        for path, rounds_ms in zip(models, result.rounds_ms, strict=True)
+        replace(latency_stats(str(path), [sample for samples in rounds_ms for sample in samples]), peak_rss_kb=peak_kb)
+        for path, rounds_ms, peak_kb in zip(request.models, result.rounds_ms, peaks_kb, strict=True)
     )
+    compared = len(stats) > 1
     return BenchResult(
-        device=described,
+        device=transport.describe(),
         runtime=result.runtime,
-        threads=threads,
-        rounds=rounds,
+        threads=request.threads,
+        rounds=request.rounds,
         model=stats[-1],
-        baseline=stats[0] if baseline is not None else None,
-        speedup=ratio_of_medians(result.rounds_ms[0], result.rounds_ms[1], seed=seed) if baseline else None,
-        warnings=result.warnings + machine_warnings(result.machine, threads) + sample_warnings(stats, rounds),
+        baseline=stats[0] if compared else None,
+        speedup=ratio_of_medians(result.rounds_ms[0], result.rounds_ms[1], seed=request.seed) if compared else None,
+        warnings=(
+            *result.warnings,
+            *machine_warnings(result.machine, request.threads),
+            *change_warnings(result.machine, result.machine_after),
+            *sample_warnings(stats, request.rounds),
+        ),
         notes=result.notes,
         sample_kind=result.sample_kind,
     )

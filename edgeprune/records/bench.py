@@ -12,7 +12,8 @@ SampleKind = Literal["invoke", "process mean"]
 class LatencyStats:
     """Statistics of one model's raw per-invoke samples, all in milliseconds.
 
-    `p99_ms` is None when there are fewer than 100 samples, `p90_ms` when fewer than 10.
+    `p99_ms` is None when there are fewer than 100 samples, `p90_ms` when fewer than 10. `peak_rss_kb`: the memory that
+    loading and running it once took at most, on top of Python with the runtime; None where the device can't tell.
     """
 
     model: str
@@ -20,6 +21,7 @@ class LatencyStats:
     median_ms: float
     p90_ms: float | None
     p99_ms: float | None
+    peak_rss_kb: int | None = None
 
 
 @dataclass(frozen=True)

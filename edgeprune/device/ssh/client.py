@@ -48,6 +48,7 @@ class SshClient:
         self._program = shutil.which("ssh")
         self._folder: Path | None = None
         self._master: subprocess.Popen[bytes] | None = None
+        self._command: subprocess.Popen[bytes] | None = None
 
     def connect(self) -> None:
         """Log in, unless that login is still there.
@@ -90,7 +91,7 @@ class SshClient:
         """Start a command of the board's shell, with pipes. It is out of reach of the terminal's Ctrl-C, so that its
         end is ours to decide."""
         assert self._program is not None
-        return subprocess.Popen(
+        self._command = subprocess.Popen(
             [*self._arguments("no"), "--", self.address.host, command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -98,6 +99,7 @@ class SshClient:
             env=_environment(),
             start_new_session=True,
         )
+        return self._command
 
     def words(self) -> str:
         """What the shared login has said on its standard error."""
@@ -108,7 +110,9 @@ class SshClient:
         return ""
 
     def close(self) -> None:
-        """End the login and remove its socket."""
+        """End the login, with a command that still runs, and remove its socket."""
+        if self._command is not None and self._command.poll() is None:
+            self._command.kill()
         if self._master is not None:
             self._master.terminate()
             try:
