@@ -67,6 +67,7 @@ class ProjectConfig:
         quantize: one of QUANTIZE_CHOICES.
         criterion: one of CRITERIA.
         allocation: one of ALLOCATIONS.
+        allow_dense_kernels: whether the strategy "sparse" may end with a file that is smaller and no faster.
         device: where to measure, such as "local".
         validation_fraction: the part of the samples, in (0, 1), split off where the data has no validation part.
     """
@@ -88,6 +89,7 @@ class ProjectConfig:
     quantize: str = "auto"
     criterion: str | None = None
     allocation: str | None = None
+    allow_dense_kernels: bool = False
     device: str | None = None
     validation_fraction: float = 0.2
     budget: Budget = field(default_factory=Budget)
@@ -220,6 +222,7 @@ _READERS: dict[str, Callable[[Table, Path], object]] = {
     "quantize": _one_of(QUANTIZE_CHOICES, "quantize"),
     "criterion": _one_of(CRITERIA, "criterion"),
     "allocation": _one_of(ALLOCATIONS, "allocation"),
+    "allow_dense_kernels": lambda top, folder: top.flag("allow_dense_kernels"),
     "device": lambda top, folder: top.text("device", 'a device such as "local"'),
     "validation_fraction": _validation_fraction,
 }

@@ -23,6 +23,7 @@ _DEFAULT_OUTPUT = "edgeprune-build"
 @click.option("-o", "--output", type=click.Path(path_type=Path), help=f"Folder to write; {_DEFAULT_OUTPUT} by default.")
 @click.option("--epochs", type=int, help="Fine-tuning epochs of each round.")
 @click.option("--rounds", type=int, help="Rounds of prune and fine-tune.")
+@click.option("--device", help="Where to measure: a device of `edgeprune bench`.  [default: local]")
 @click.option("--fresh", is_flag=True, help="Throw away an earlier build in the output folder.")
 def command(output: Path | None, fresh: bool, **given: Any) -> None:
     """Prune, convert and validate a model for a board.
@@ -34,10 +35,6 @@ def command(output: Path | None, fresh: bool, **given: Any) -> None:
         raise InputError(
             "no data; pass --data file.npz, a folder or package.module:function, or set data in edgeprune.toml "
             "(`edgeprune plan` works without)"
-        )
-    if project.config.device not in (None, "local"):
-        raise InputError(
-            f'building against the device "{project.config.device}" is not available in this version; use "local"'
         )
     folder = output or project.config.output or Path(_DEFAULT_OUTPUT)
     try:

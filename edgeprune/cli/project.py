@@ -31,6 +31,9 @@ def project_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--max-accuracy-drop", type=float, help="Limit: loss of the metric; 0.01 is one point."),
         click.option("--strategy", help="auto, structured (fewer channels), sparse or N:M such as 2:4."),
         click.option("--sparsity", type=float, help="For --strategy sparse: the share of zeros.  [default: 0.8]"),
+        click.option(
+            "--allow-dense-kernels", is_flag=True, help="For --strategy sparse: a smaller file will do, no speed-up."
+        ),
         click.option("--quantize", help="none, float16, dynamic, int8 or auto."),
         click.option("--criterion", help="How channels are ranked: " + ", ".join(CRITERIA) + "."),
         click.option("--allocation", help=", ".join(ALLOCATIONS) + "; auto compares them."),
@@ -109,6 +112,8 @@ def build_options(given: dict[str, Any], config: ProjectConfig) -> Any:
         config = replace(config, sparsity=None)  # the project's sparsity belongs to the project's strategy
     names = ("strategy", "sparsity", "quantize", "criterion", "allocation", "epochs", "rounds", "batch_size", "seed")
     values = {name: _first(given.get(name), getattr(config, name)) for name in names}
+    values["allow_dense_kernels"] = given.get("allow_dense_kernels") or config.allow_dense_kernels or None
+    values["device"] = given.get("device") or config.device
     values |= {name: getattr(config.training, name) for name in _DISTILLATION}
     return Options(**{name: value for name, value in values.items() if value is not None})
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+
+import numpy as np
 
 from edgeprune.atomic import write_bytes
+from edgeprune.cost.file_latency import predict_file
 from edgeprune.errors import ValidationError
 from edgeprune.export.convert import convert
-from edgeprune.export.modes import allowed_modes
+from edgeprune.export.modes import ModelFacts, allowed_modes
 from edgeprune.export.passes.apply import apply_passes
 from edgeprune.pipeline.job import Job
+from edgeprune.target import Target
 from edgeprune.tflite.compat import Trap, traps
 from edgeprune.tflite.flatbuffer import read_model
 from edgeprune.tflite.inspect import TfliteSummary, inspect
@@ -28,7 +32,25 @@ class Sizes:
     ram_bytes: int
 
 
-def write_tflite(job: Job, model: Any, mode: str, path: Path, *, sparse: bool = False) -> Sizes:
+class Ships(Protocol):
+    """What decides on the form of a file: a build's Job is one."""
+
+    @property
+    def target(self) -> Target:
+        """Where it will run."""
+        ...
+
+    @property
+    def facts(self) -> ModelFacts:
+        """What of the model decides on modes."""
+        ...
+
+    def representative(self) -> Sequence[list[np.ndarray]]:
+        """Calibration samples."""
+        ...
+
+
+def write_tflite(ships: Ships, model: Any, mode: str, path: Path, *, sparse: bool = False) -> Sizes:
     """Convert `model` and write it; calibration samples are drawn where the mode needs them.
 
     sparse: zeros are left out of the file where that makes it smaller, and float models are laid out so that the
@@ -39,20 +61,22 @@ def write_tflite(job: Job, model: Any, mode: str, path: Path, *, sparse: bool = 
         InputError: TFLite can't hold the model.
         ValidationError: the artifact would fail on the target's runtime.
     """
-    verdict = next(verdict for verdict in allowed_modes(job.target, job.facts, sparse=sparse) if verdict.mode == mode)
-    runtime = job.target.runtime
+    verdict = next(
+        verdict for verdict in allowed_modes(ships.target, ships.facts, sparse=sparse) if verdict.mode == mode
+    )
+    runtime = ships.target.runtime
     failing: list[Trap] = []
     for laid_out, encoded in _forms(model, mode, sparse and verdict.allowed):
         content = convert(
-            laid_out, mode, job.representative, per_channel_dense=verdict.per_channel_dense, sparse=encoded
+            laid_out, mode, ships.representative, per_channel_dense=verdict.per_channel_dense, sparse=encoded
         )
         write_bytes(path, content)
-        found = traps(path, runtime.package, runtime.version, job.target.isa)
+        found = traps(path, runtime.package, runtime.version, ships.target.isa)
         failing = [trap for trap in found if trap.severity == "fails"]
         if not failing:
             return sizes_of(path)
     raise ValidationError(
-        f"the {mode} model would fail on {job.target.title}: {failing[0].reason}; {failing[0].remedy}"
+        f"the {mode} model would fail on {ships.target.title}: {failing[0].reason}; {failing[0].remedy}"
     )
 
 
@@ -66,15 +90,21 @@ def _forms(model: Any, mode: str, sparse: bool) -> Iterator[tuple[Any, bool]]:
     yield model, False
 
 
-def sparse_inference(job: Job, path: Path) -> dict[str, Any]:
-    """Whether the target's runtime will run sparse kernels on a file, in the form of records.report.SparseInference."""
-    runtime = job.target.runtime
-    found = predict(read_model(path), runtime.package, runtime.version, job.target.isa)
+def sparse_inference(target: Target, path: Path) -> dict[str, Any]:
+    """Whether the target's runtime will run sparse kernels on a file: the verdict of the prediction, and what stops
+    (the rest of) it."""
+    runtime = target.runtime
+    found = predict(read_model(path), runtime.package, runtime.version, target.isa)
     reason = found.reason
     stops = [cluster.stop for cluster in found.clusters if cluster.stop is not None]
     if not reason and stops:
         reason = f"{stops[0].name}: {stops[0].reason}" if stops[0].op is not None else stops[0].reason
-    return {"engaged": found.verdict in ("sparse", "partly"), "how_known": "predicted", "reason": reason}
+    return {"verdict": found.verdict, "how_known": "predicted", "reason": reason}
+
+
+def file_latency_ms(target: Target, path: Path) -> float:
+    """Predicted milliseconds of one inference of a file; zeros count where the target's runtime skips them."""
+    return predict_file(read_model(path), target).ms
 
 
 def sizes_of(path: Path) -> Sizes:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +14,25 @@ from edgeprune.graph.surgery import copy_compiled_state
 from edgeprune.model_file import save_model
 from edgeprune.pipeline.analysis import Analysis, analyse
 from edgeprune.pipeline.costs import plan_costs
+from edgeprune.pipeline.emulated import count_sparse
 from edgeprune.pipeline.goal import Goal
 from edgeprune.pipeline.job import Job, model_digest, training_text, versions
-from edgeprune.pipeline.kernels import NO_SPEED_FROM_ZEROS, Zeros, layer_zeros
+from edgeprune.pipeline.kernels import Zeros, layer_zeros
+from edgeprune.pipeline.measure import instructions, measure, measures_target
 from edgeprune.pipeline.pictures import mask_pictures
+from edgeprune.pipeline.precision import ASKED
 from edgeprune.pipeline.rounds import load_stage
 from edgeprune.pipeline.rows import cost_rows, layer_rows, layers_of, model_record
 from edgeprune.pipeline.search import Found
+from edgeprune.pipeline.sparse_kernels import FLOAT_MODES, check_engaged, speed_from_zeros
+from edgeprune.pipeline.strategies import Candidate
+from edgeprune.pipeline.strategy_rows import strategy_notes, strategy_trials
 from edgeprune.records.bench import BenchResult
 from edgeprune.records.network import Network
 from edgeprune.records.report import (
     AllocationTrial,
     BuildReport,
+    Latency,
     LimitRow,
     Metric,
     ModelRecord,
@@ -37,20 +44,20 @@ from edgeprune.records.report import (
 from edgeprune.report.html import render_html
 
 
-def assemble(
-    job: Job,
-    analysis: Analysis,
-    goal: Goal,
-    baseline: dict[str, Any],
-    precision: dict[str, Any],
-    found: Found,
-    bench: BenchResult,
-) -> BuildReport:
+def assemble(job: Job, analysis: Analysis, baseline: dict[str, Any], candidates: Sequence[Candidate]) -> BuildReport:
     """Write model.tflite, model.keras, report.json, report.html, plan.json and manifest.json; return the report.
 
+    candidates: of `strategies`; the first one is the result.
+
     Raises:
-        ValidationError: the exported model's outputs are not the Keras model's.
+        ValidationError: the exported model's outputs are not the Keras model's, or the emulated board does not do what
+            was predicted from the file.
     """
+    best = candidates[0]
+    assert best.aimed is not None
+    assert best.found is not None
+    # the strategy's own job knows where its files are
+    given, job, goal, found = job, best.aimed.job, best.aimed.goal, best.found
     model = load_stage(job, job.stages.path(found.stage, "model.keras")) if found.stage else job.model
     final = analyse(model)
     parity = Parity(**found.export["parity"])
@@ -59,9 +66,12 @@ def assemble(
             f"the {goal.mode} model's outputs differ from the Keras model's by {parity.max_error:.3g} of their range, "
             f"tolerance {parity.tolerance:.3g}; nothing was written. Try another --quantize mode"
         )
+    file = job.stages.path(found.export["stage"], "model.tflite")
+    bench = measure(job, found.export, file)
+    sparse = _sparse_inference(job, model, goal.mode, found, file)
     zeros_before, zeros_after = layer_zeros(analysis), layer_zeros(final)
-    before = _record(job, analysis.network, baseline, "none", zeros_before)
-    after = _record(job, final.network, found.export, goal.mode, zeros_after)
+    before = _record(job, analysis.network, baseline, "none", zeros_before, bench)
+    after = _record(job, final.network, found.export, goal.mode, zeros_after, bench)
     dense, small = analysis.network, final.network
     report = BuildReport(
         target=job.target.name,
@@ -77,22 +87,29 @@ def assemble(
         ),
         frozen=analysis.frozen(),
         rounds=tuple(_round_row(number, row) for number, row in enumerate(found.rounds, 1)),
-        quantize_trials=tuple(_trial(job, row) for row in precision["trials"]),
+        quantize_trials=tuple(_trial(given, row) for row in best.aimed.precision["trials"]),
         parity=parity,
         bench=bench,
-        notes=_notes(job, goal, found, after),
+        notes=_notes(job, best, candidates, after, sparse),
         versions=versions(job.target),
         allocation_trials=_allocation_trials(job, found),
-        sparse_inference=_sparse_inference(found),
+        sparse_inference=sparse,
+        strategy_trials=strategy_trials(job, candidates),
+        instructions=instructions(job, file),
     )
-    _write(job, report, model, found)
+    _write(given, job, report, model, found)
     return report
 
 
-def _record(job: Job, network: Network, facts: dict[str, Any], mode: str, zeros: Mapping[str, Zeros]) -> ModelRecord:
+def _record(
+    job: Job, network: Network, facts: dict[str, Any], mode: str, zeros: Mapping[str, Zeros], bench: BenchResult
+) -> ModelRecord:
     metric = job.task.metric
     value = Metric(metric.name, facts["metric"], metric.higher_is_better)
-    return model_record(network, network.full, facts, job.target, mode, value, zeros=zeros)
+    record = model_record(network, network.full, facts, job.target, mode, value, zeros=zeros)
+    if not measures_target(job.options.device):
+        return record
+    return replace(record, latency_ms=Latency(facts["latency_ms"], "measured", bench.device, bench.threads))
 
 
 def _limits(goal: Goal, before: dict[str, Any], after: dict[str, Any]) -> tuple[LimitRow, ...]:
@@ -119,7 +136,10 @@ def _round_row(number: int, row: dict[str, Any]) -> RoundRow:
 def _trial(job: Job, row: dict[str, Any]) -> QuantizeTrial:
     metric = job.task.metric
     value = None if row["metric"] is None else Metric(metric.name, row["metric"], metric.higher_is_better)
-    return QuantizeTrial(row["quantize"], value, row["size_bytes"], row["chosen"], row["reason"])
+    reason = row["reason"]
+    if row["chosen"] and job.options.quantize == "auto" and reason == ASKED:  # by the contest of strategies
+        reason = "sparse kernels compute in float"
+    return QuantizeTrial(row["quantize"], value, row["size_bytes"], row["chosen"], reason)
 
 
 def _allocation_trials(job: Job, found: Found) -> tuple[AllocationTrial, ...]:
@@ -138,43 +158,60 @@ def _allocation_trials(job: Job, found: Found) -> tuple[AllocationTrial, ...]:
     return tuple(rows)
 
 
-def _notes(job: Job, goal: Goal, found: Found, after: ModelRecord) -> tuple[str, ...]:
+def _notes(
+    job: Job, best: Candidate, candidates: Sequence[Candidate], after: ModelRecord, sparse: SparseInference | None
+) -> tuple[str, ...]:
+    assert best.aimed is not None
+    assert best.found is not None
+    goal, found = best.aimed.goal, best.found
     notes = [f"Data: {job.data.description}.", *job.task.notes]
-    if job.options.pattern is not None:
+    if sparse is not None:
         stored = found.export["zero_fraction"]
         notes.append(
             f"{after.sparsity:.1%} of the model's kernel weights are zero, {stored:.1%} of the weights in the file; "
-            f"{_speed_from_zeros(job, found)}"
+            f"{_speed_from_zeros(job, sparse)}"
         )
     if not found.rounds:
         dense = "the dense model" if goal.mode == "none" else f"the dense model in {goal.mode}"
         notes.append(f"Nothing was pruned: {dense} keeps the limits of latency, size and RAM.")
+    notes += strategy_notes(candidates)
     notes.append(
         "The validation data also chose the quantization, the allocation and the epoch; expect a bit less on new data."
     )
-    notes.append(
-        f"Latency on {job.target.title} is predicted, not measured: {job.target.cost_source}. "
-        "The local benchmark ran on this host, one thread, which is another machine."
-    )
+    if not measures_target(job.options.device):
+        notes.append(
+            f"Latency on {job.target.title} is predicted, not measured: {job.target.cost_source}. "
+            "The local benchmark ran on this host, one thread, which is another machine."
+        )
     return tuple(notes)
 
 
-def _sparse_inference(found: Found) -> SparseInference | None:
-    facts = found.export["sparse_inference"]
-    return None if facts is None else SparseInference(**facts)
+def _sparse_inference(job: Job, model: Any, mode: str, found: Found, file: Path) -> SparseInference | None:
+    """Whether the shipped file runs sparse kernels: seen on the emulated board where one is set up."""
+    predicted = found.export["sparse_inference"]
+    if predicted is None:
+        return None
+    facts = count_sparse(job, model, file, predicted)
+    if mode in FLOAT_MODES:
+        check_engaged(job, facts["verdict"], facts["reason"])
+    verdict = facts.pop("verdict")
+    return SparseInference(engaged=verdict in ("sparse", "partly"), **facts)
 
 
-def _speed_from_zeros(job: Job, found: Found) -> str:
+def _speed_from_zeros(job: Job, sparse: SparseInference) -> str:
     """What the zeros do for speed, by the rules of the target's runtime on the file that is shipped."""
-    runtime = f"{job.target.runtime.package} {job.target.runtime.version}"
-    sparse = found.export["sparse_inference"]
-    if sparse["engaged"]:
-        return f"{runtime} will run sparse kernels, predicted from the file; the predicted latency leaves that out."
-    stop = f" ({sparse['reason']})" if sparse["reason"] else ""
-    return f"{runtime} computes them like any other number{stop}: {NO_SPEED_FROM_ZEROS}"
+    how_known = "predicted from the file"
+    if sparse.how_known == "emulated":
+        assert sparse.instructions_dense is not None
+        assert sparse.instructions_sparse is not None
+        share = sparse.instructions_sparse / sparse.instructions_dense
+        how_known = (
+            f"seen on the emulated board: {share:.2f} of the instructions of the same model with its zeros stored"
+        )
+    return speed_from_zeros(job.target, sparse.engaged, sparse.reason, how_known)
 
 
-def _write(job: Job, report: BuildReport, model: Any, found: Found) -> None:
+def _write(given: Job, job: Job, report: BuildReport, model: Any, found: Found) -> None:
     """Artifacts, each whole or not at all; the manifest comes last and names them all."""
     folder = job.folder
     with replacing(folder / "model.tflite") as temporary:
@@ -200,7 +237,7 @@ def _write(job: Job, report: BuildReport, model: Any, found: Found) -> None:
                 "data_sha256": [job.data.train.fingerprint(), job.data.validation.fingerprint()],
                 "model_digest": model_digest(job.model),
                 "training": training_text(job.training),
-                "options": asdict(job.options),
+                "options": asdict(given.options),
                 "budget": asdict(job.budget),
                 "target": job.target.name,
             },

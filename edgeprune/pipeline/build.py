@@ -134,43 +134,31 @@ def _miss(row: LimitRow, report: BuildReport) -> str:
 
 def run(job: Job) -> BuildReport:
     """All stages of a prepared job."""
+    from edgeprune.pipeline.aim import aim
     from edgeprune.pipeline.analysis import analyse
     from edgeprune.pipeline.artifact import tflite_metric, write_tflite
     from edgeprune.pipeline.assemble import assemble
     from edgeprune.pipeline.contest import check_candidate
-    from edgeprune.pipeline.costs import corrections_from, plan_costs
-    from edgeprune.pipeline.goal import Goal, check_feasible
-    from edgeprune.pipeline.measure import measure
-    from edgeprune.pipeline.precision import choose_precision
-    from edgeprune.pipeline.search import search
+    from edgeprune.pipeline.measure import latency
+    from edgeprune.pipeline.strategies import compare_strategies, only_strategy
     from edgeprune.plan.limits import resolve
 
     analysis = analyse(job.model)
-    network = analysis.network
 
     def baseline_stage(folder: Path) -> dict[str, Any]:
-        sizes = write_tflite(job, job.model, "none", folder / "dense.tflite")
-        metric = tflite_metric(job, folder / "dense.tflite")
+        path = folder / job.dense_file.name
+        sizes = write_tflite(job, job.model, "none", path)
+        metric = tflite_metric(job, path)
         if not math.isfinite(metric):
             raise InputError(
                 f"the {job.task.metric.name} of the given model on the validation data is {metric}; check its weights, "
                 "its loss and the labels"
             )
-        return {"metric": metric, **vars(sizes)}
+        return {"metric": metric, **vars(sizes), "latency_ms": latency(job, path)["latency_ms"]}
 
-    baseline = job.stages.run("baseline", baseline_stage)
-    dense_ms = float(plan_costs(network, job.target, "none").model.latency_ms(network.full))
-    limits = resolve(job.budget, dense_ms, baseline["size_bytes"], baseline["ram_bytes"])
-    precision = job.stages.run(
-        "precision", lambda folder: choose_precision(job, network, baseline["metric"], folder, limits)
-    )
-    mode = precision["mode"]
-    corrections = corrections_from(network, job.target, mode, precision["size_bytes"], precision["ram_bytes"])
-    goal = Goal(limits, mode, corrections, baseline["metric"], job.budget.max_accuracy_drop)
     check_candidate(job.options.allocation, job.model)
-    check_feasible(job, analysis, goal)
-    found = search(job, analysis, goal)
-    bench = measure(
-        job, job.stages.path("baseline", "dense.tflite"), job.stages.path(found.export["stage"], "model.tflite")
-    )
-    return assemble(job, analysis, goal, baseline | {"latency_ms": dense_ms}, precision, found, bench)
+    baseline = job.stages.run("baseline", baseline_stage)
+    limits = resolve(job.budget, baseline["latency_ms"], baseline["size_bytes"], baseline["ram_bytes"])
+    first = aim(job, analysis, baseline["metric"], limits)
+    compare = compare_strategies if job.options.strategy == "auto" else only_strategy
+    return assemble(job, analysis, baseline, compare(first, analysis))

@@ -43,7 +43,13 @@ def plan_costs(network: Network, target: Target, mode: str, corrections: Correct
     return PlanCosts(CostModel(network, target.cost[mode], mode, target.channel_multiple, corrections))
 
 
-def corrections_from(network: Network, target: Target, mode: str, size_bytes: int, ram_bytes: int) -> Corrections:
-    """The constants by which the predictions for the dense network miss a real file of it."""
+def corrections_from(
+    network: Network, target: Target, mode: str, size_bytes: int, ram_bytes: int, latency_ms: float
+) -> Corrections:
+    """By how much the predictions for the dense network miss a real file of it."""
     predicted = plan_costs(network, target, mode).exact(network.full)
-    return Corrections(size_bytes - int(predicted["size_bytes"]), ram_bytes - int(predicted["ram_bytes"]))
+    return Corrections(
+        size_bytes - int(predicted["size_bytes"]),
+        ram_bytes - int(predicted["ram_bytes"]),
+        latency_ms / predicted["latency_ms"],
+    )

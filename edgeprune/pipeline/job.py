@@ -18,7 +18,7 @@ from edgeprune.data.split import Split
 from edgeprune.data.structure import in_port_order
 from edgeprune.export.modes import ModelFacts
 from edgeprune.pipeline.options import Options
-from edgeprune.pipeline.stages import Stages
+from edgeprune.pipeline.stages import STAGES, Stages
 from edgeprune.target import Budget, Target
 from edgeprune.task.options import TaskOptions
 from edgeprune.task.resolve import Task
@@ -41,6 +41,11 @@ class Job:
     allow_lambda: bool = False
     default_budget: bool = False
     training: TaskOptions = field(default_factory=TaskOptions)
+
+    @property
+    def dense_file(self) -> Path:
+        """The given model as a dense float32 file, which everything is compared with."""
+        return self.folder / STAGES / "baseline" / "dense.tflite"
 
     def validation_batches(self) -> Iterator[tuple[list[np.ndarray], Any]]:
         """Validation batches with one array per model input, in order."""

@@ -1,4 +1,4 @@
-"""The local benchmark of a build: dense float32 baseline and result, interleaved."""
+"""How long a file takes: predicted from the file, or measured on the device that the build was given."""
 
 from __future__ import annotations
 
@@ -7,26 +7,66 @@ from pathlib import Path
 from typing import Any
 
 from edgeprune.device.bench import bench
+from edgeprune.device.devices import is_emulator
+from edgeprune.device.instructions import bench_instructions
+from edgeprune.pipeline.artifact import file_latency_ms
 from edgeprune.pipeline.job import Job
 from edgeprune.records.bench import BenchResult, LatencyStats, Ratio
+from edgeprune.records.instructions import InstructionBench, InstructionCounts
+
+LOCAL = "local"
+# What files are called in reports.
+RESULT, BASELINE = "model.tflite", "the dense float32 model"
 
 
-def measure(job: Job, baseline: Path, result: Path) -> BenchResult:
-    """Measure both on this host, one thread; recorded, so that a continued build measures once."""
-    document = job.stages.run(
-        "bench",
-        lambda folder: _named(
-            bench(result, baseline=baseline, device="local", threads=1, quick=job.options.quick_bench)
-        ),
-    )
+def measures_target(device: str) -> bool:
+    """Whether a device's times are those of the target: this host and emulated boards are not it."""
+    return device != LOCAL and not is_emulator(device)
+
+
+def latency(job: Job, path: Path) -> dict[str, Any]:
+    """latency_ms of a file on the target; where it was measured also "bench", the record with the dense model beside.
+
+    The dense model itself is measured alone.
+    """
+    if not measures_target(job.options.device):
+        return {"latency_ms": file_latency_ms(job.target, path)}
+    baseline = job.dense_file if job.dense_file.exists() else None  # it does not while it is measured itself
+    found = _bench(job, path, baseline, job.options.device, job.target.threads)
+    return {"latency_ms": found["model"]["median_ms"], "bench": found}
+
+
+def measure(job: Job, export: dict[str, Any], result: Path) -> BenchResult:
+    """The benchmark for the report: what was measured on the target's device, else on this host with one thread;
+    recorded, so that a continued build measures once."""
+    document = export.get("bench")
+    if document is None:
+        document = job.stages.run("bench", lambda folder: _bench(job, result, job.dense_file, LOCAL, 1))
     return from_json(document)
 
 
-def _named(result: BenchResult) -> dict[str, Any]:
+def instructions(job: Job, result: Path) -> InstructionBench | None:
+    """Instructions of the result beside the dense model's, where the build was given an emulated board; recorded."""
+    device = job.options.device
+    if not is_emulator(device):
+        return None
+
+    def work(folder: Path) -> dict[str, Any]:
+        document = asdict(bench_instructions(result, baseline=job.dense_file, device=device))
+        document["model"]["model"], document["baseline"]["model"] = RESULT, BASELINE
+        return document
+
+    document = job.stages.run("instructions", work)
+    counts = {name: InstructionCounts(**document[name]) for name in ("model", "baseline")}
+    return InstructionBench(**{**document, **counts, "warnings": tuple(document["warnings"])})
+
+
+def _bench(job: Job, result: Path, baseline: Path | None, device: str, threads: int) -> dict[str, Any]:
     """As a plain dictionary, the files called by what they are."""
-    document = asdict(result)
-    document["model"]["model"] = "model.tflite"
-    document["baseline"]["model"] = "the dense float32 model"
+    document = asdict(bench(result, baseline=baseline, device=device, threads=threads, quick=job.options.quick_bench))
+    document["model"]["model"] = RESULT
+    if baseline is not None:
+        document["baseline"]["model"] = BASELINE
     return document
 
 
@@ -44,6 +84,6 @@ def from_json(document: dict[str, Any]) -> BenchResult:
             "baseline": stats(document["baseline"]),
             "speedup": None if speedup is None else Ratio(**speedup),
             "warnings": tuple(document["warnings"]),
-            "notes": tuple(document.get("notes", ())),
+            "notes": tuple(document["notes"]),
         }
     )

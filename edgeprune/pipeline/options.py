@@ -21,6 +21,9 @@ class Options:
     aggregate: how the layers that make one channel together are combined: sum, mean or max. normalize: what the scores
     of a group are divided by: auto, none, mean, sum or max.
     epochs: fine-tuning epochs of each round. rounds: of prune and fine-tune. calibration: samples for int8.
+    allow_dense_kernels: build for the strategy "sparse" also where zeros make only the file smaller, not the model
+    faster. device: where the result is measured: "local", or another device of `edgeprune bench`, whose times then
+    replace predicted ones.
     distillation_weight: how far fine-tuning follows the dense model instead of the labels, 0 (not at all) to 1.
     distillation_temperature: how much its outputs are softened for that, above 0.
     """
@@ -38,6 +41,8 @@ class Options:
     calibration: int = 200
     seed: int = 0
     quick_bench: bool = True
+    allow_dense_kernels: bool = False
+    device: str = "local"
     distillation_weight: float = 0.0
     distillation_temperature: float = 4.0
 

@@ -17,7 +17,11 @@ from edgeprune.records.report import FrozenRow, LayerRow, LimitRow, ModelRecord
 from edgeprune.target import Budget, Target
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from edgeprune.cost.model import Corrections
+    from edgeprune.export.modes import ModelFacts
+    from edgeprune.pipeline.sparse_kernels import SparseKernels
     from edgeprune.plan.limits import Limits
 
 
@@ -78,7 +82,8 @@ def make_plan(
     import keras
 
     check_type("make_plan", "model", model, keras.Model, "a keras.Model, or the path of a .keras or .h5 file")
-    return _plan(model, target, train, with_defaults(budget, target), options, task, search_path, notes)
+    budget = with_defaults(budget, target)
+    return _plan(model, target, train, budget, options, task, search_path, allow_lambda, notes)
 
 
 def _plan(
@@ -89,6 +94,7 @@ def _plan(
     options: Options,
     task: Any,
     search_path: Path | None,
+    allow_lambda: bool,
     notes: list[str],
 ) -> PlanReport:
     import keras
@@ -97,8 +103,9 @@ def _plan(
     from edgeprune.pipeline.analysis import analyse
     from edgeprune.pipeline.costs import plan_costs
     from edgeprune.pipeline.goal import shares_left, with_zeros, without_zeros
-    from edgeprune.pipeline.kernels import NO_SPEED_FROM_ZEROS, layer_zeros, planned_kernels
+    from edgeprune.pipeline.kernels import layer_zeros, planned_kernels
     from edgeprune.pipeline.rows import cost_rows, layer_rows, layers_of, model_record
+    from edgeprune.pipeline.sparse_kernels import FLOAT_MODES, speed_from_zeros
     from edgeprune.plan.limits import resolve
 
     keras.utils.set_random_seed(options.seed)
@@ -110,31 +117,36 @@ def _plan(
         normalize=options.normalize,
         **_score_options(model, train, options, task, search_path),
     )
-    before = plan_costs(network, target, "none", _corrections(model, network, target, "none"))
-    baseline_costs = before.exact(full)
-    limits = resolve(budget, **baseline_costs)
-    mode = _mode(model, network, target, options, limits, notes)
-    # What is not weights (graph, names, metadata) takes about the same bytes in every mode.
-    elsewhere = replace(before.model.corrections, ram_bytes=0)
-    if options.pattern is not None and mode == "float16":
-        # With few values left the rest counts; this mode needs no data, so that it can be looked at.
-        elsewhere = _corrections(model, network, target, mode)
-    after = before if mode == "none" else plan_costs(network, target, mode, elsewhere)
+    with tempfile.TemporaryDirectory(prefix="edgeprune-") as name:
+        folder = Path(name)
+        before = plan_costs(network, target, "none", _corrections(model, network, target, "none", folder))
+        baseline_costs = before.exact(full)
+        limits = resolve(budget, **baseline_costs)
+        kernels = _kernels(model, target, options, folder, allow_lambda)
+        mode = _mode(model, network, target, options, limits, kernels, notes)
+        # What is not weights (graph, names, metadata) takes about the same bytes in every mode, and RAM and time scale.
+        corrections = replace(before.model.corrections, ram_bytes=0)
+        if options.pattern is not None and mode == "float16":
+            # With few values left the rest counts; this mode needs no data, so that it can be looked at.
+            corrections = _corrections(model, network, target, mode, folder)
+    after = before if mode == "none" else plan_costs(network, target, mode, corrections)
     name = options.allocation
     if name not in ALLOCATIONS:  # the others validate the model, which a plan does not
         name = "knapsack"
         notes.append(f'Channels are allocated by "{name}"; a build decides "{options.allocation}" by validation.')
-    shares = shares_left(model, options, mode, after.exact(full))
+    shares = shares_left(model, options, mode, after.exact(full), kernels)
     kept = allocate(name, scores, after, without_zeros(limits, shares), target.channel_multiple).kept
     costs = after.exact(kept)
     zeros_before = layer_zeros(analysis)
     zeros_after = zeros_before
     if options.pattern is not None:
         smaller = analysis if np.array_equal(kept, full) else analyse(analysis.shrink(scores, kept))
-        kernels = planned_kernels(smaller.model, options.pattern, options.final_sparsity)
-        zeros_after = layer_zeros(smaller, kernels)
-        costs = with_zeros(costs, kernels.values(), mode)
-        notes.append(f"{options.reported_strategy}: {NO_SPEED_FROM_ZEROS}")
+        stored = planned_kernels(smaller.model, options.pattern, options.final_sparsity)
+        zeros_after = layer_zeros(smaller, stored)
+        costs = with_zeros(costs, stored.values(), mode, kernels.share(mode))
+        engaged = kernels.engaged and mode in FLOAT_MODES
+        speed = speed_from_zeros(target, engaged, kernels.reason, "predicted from a file")
+        notes.append(f"{options.reported_strategy}: {speed}")
     baseline = model_record(network, full, baseline_costs, target, "none", zeros=zeros_before)
     planned = model_record(network, kept, costs, target, mode, zeros=zeros_after)
     if budget.max_accuracy_drop is not None:
@@ -152,21 +164,53 @@ def _plan(
     )
 
 
-def _corrections(model: Any, network: Network, target: Target, mode: str) -> Corrections:
+def _corrections(model: Any, network: Network, target: Target, mode: str, folder: Path) -> Corrections:
     """What the predictions for a dense model miss, by converting it. mode: one that needs no data."""
     from edgeprune.atomic import write_bytes
     from edgeprune.export.convert import convert
-    from edgeprune.pipeline.artifact import sizes_of
+    from edgeprune.pipeline.artifact import file_latency_ms, sizes_of
     from edgeprune.pipeline.costs import corrections_from
 
-    with tempfile.TemporaryDirectory(prefix="edgeprune-") as folder:
-        dense = Path(folder) / "dense.tflite"
-        write_bytes(dense, convert(model, mode))
-        sizes = sizes_of(dense)
-    return corrections_from(network, target, mode, sizes.size_bytes, sizes.ram_bytes)
+    path = folder / f"{mode}.tflite"
+    write_bytes(path, convert(model, mode))
+    sizes = sizes_of(path)
+    return corrections_from(network, target, mode, sizes.size_bytes, sizes.ram_bytes, file_latency_ms(target, path))
 
 
-def _mode(model: Any, network: Network, target: Target, options: Options, limits: Limits, notes: list[str]) -> str:
+@dataclass(frozen=True)
+class _Ships:
+    """What a plan knows of a file: `edgeprune.pipeline.artifact.Ships` without data."""
+
+    target: Target
+    facts: ModelFacts
+
+    def representative(self) -> Sequence[list[np.ndarray]]:
+        """No plan calibrates."""
+        raise AssertionError("a plan looks at float modes only")
+
+
+def _kernels(model: Any, target: Target, options: Options, folder: Path, allow_lambda: bool) -> SparseKernels:
+    """What zeros do for speed; none.tflite in `folder` is the dense file."""
+    from edgeprune.export.serving import model_facts
+    from edgeprune.pipeline.sparse_kernels import NO_KERNELS, float_mode, look_for_sparse_kernels
+
+    if options.pattern is None:
+        return NO_KERNELS
+    ships = _Ships(target, model_facts(model))
+    return look_for_sparse_kernels(
+        ships, model, options, float_mode(ships), folder / "none.tflite", folder, allow_lambda
+    )
+
+
+def _mode(
+    model: Any,
+    network: Network,
+    target: Target,
+    options: Options,
+    limits: Limits,
+    kernels: SparseKernels,
+    notes: list[str],
+) -> str:
     """The mode a build would try first."""
     from edgeprune.export.modes import allowed_modes
     from edgeprune.export.serving import model_facts
@@ -179,7 +223,7 @@ def _mode(model: Any, network: Network, target: Target, options: Options, limits
         if not verdicts[options.quantize].allowed:
             raise InputError(f"--quantize {options.quantize} can't be used: {verdicts[options.quantize].reason}")
         return options.quantize
-    allowed = [mode for mode in preferred(model, network, target, options, limits) if verdicts[mode].allowed]
+    allowed = [mode for mode in preferred(model, network, target, options, limits, kernels) if verdicts[mode].allowed]
     if not allowed:
         raise InputError(f"no quantization mode can be used: {verdicts['none'].reason}")
     if allowed[0] != "none":

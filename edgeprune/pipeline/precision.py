@@ -1,7 +1,8 @@
 """Choosing the quantization mode on the dense model: the fastest one that keeps the accuracy.
 
-Where kernels become sparse the file is what counts, as zeros save no time: modes in which zeros alone keep all limits
-come first, in the order of _SPARSE_ORDER; without any, channels have to go too, and the fastest mode is best again.
+Where kernels become sparse, modes in which zeros alone keep all limits come first, in the order of _SPARSE_ORDER;
+without any, channels have to go too, and the fastest mode is best again. A build for the strategy "sparse" whose zeros
+save time stays with the modes that sparse kernels compute in.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from edgeprune.pipeline.costs import plan_costs
 from edgeprune.pipeline.goal import with_zeros
 from edgeprune.pipeline.job import Job
 from edgeprune.pipeline.kernels import planned_kernels
-from edgeprune.pipeline.options import Options
+from edgeprune.pipeline.options import SPARSE, Options
+from edgeprune.pipeline.sparse_kernels import FLOAT_MODES, SparseKernels
 from edgeprune.plan.limits import Limits
 from edgeprune.progress import say
 from edgeprune.records.network import Network
@@ -28,12 +30,14 @@ from edgeprune.task.drop import drop
 _DEFAULT_DROP = 0.01
 
 
+# Why a mode was taken that was not chosen here.
+ASKED = "asked for"
 # float16 halves every value and needs no calibration; int8 doesn't store Dense kernels sparsely at all.
 _SPARSE_ORDER = ("float16", "none", "int8")
 
 
 def choose_precision(
-    job: Job, network: Network, baseline_metric: float, folder: Path, limits: Limits
+    job: Job, network: Network, baseline_metric: float, folder: Path, limits: Limits, kernels: SparseKernels
 ) -> dict[str, Any]:
     """Try the allowed modes from the best on (see the module) and take the first that loses at most half of the allowed
     drop.
@@ -49,7 +53,7 @@ def choose_precision(
     if wanted != "auto" and not verdicts[wanted].allowed:
         raise InputError(f"--quantize {wanted} can't be used for {job.target.name}: {verdicts[wanted].reason}")
     latency = latencies(network, job.target)
-    order = preferred(job.model, network, job.target, job.options, limits) if wanted == "auto" else [wanted]
+    order = preferred(job.model, network, job.target, job.options, limits, kernels) if wanted == "auto" else [wanted]
     better = "preferred" if sparse else "faster"
     allowed = job.budget.max_accuracy_drop
     allowed = (_DEFAULT_DROP if allowed is None else allowed) / 2
@@ -60,6 +64,9 @@ def choose_precision(
     for mode in order:
         if not verdicts[mode].allowed:
             trials.append(_trial(mode, None, None, verdicts[mode].reason))
+            continue
+        if wanted == "auto" and keeps_float(job.options, kernels) and mode not in FLOAT_MODES:
+            trials.append(_trial(mode, None, None, "not tried: sparse kernels compute in float"))
             continue
         if chosen is not None:
             trials.append(_trial(mode, None, None, f"not tried: {chosen['quantize']} is {better} and accurate enough"))
@@ -81,7 +88,7 @@ def choose_precision(
         trial = _trial(mode, metric, sizes.size_bytes, "") | {"lost": lost, "ram_bytes": sizes.ram_bytes}
         trials.append(trial)
         if wanted != "auto":
-            trial["reason"] = "asked for"
+            trial["reason"] = ASKED
             chosen = trial
         elif lost <= allowed:
             first = "first choice for sparse weights" if sparse else "fastest"
@@ -100,6 +107,7 @@ def choose_precision(
         "mode": chosen["quantize"],
         "size_bytes": chosen["size_bytes"],
         "ram_bytes": chosen["ram_bytes"],
+        "metric": chosen["metric"],
         "trials": trials,
     }
 
@@ -109,15 +117,24 @@ def latencies(network: Network, target: Target) -> dict[str, float]:
     return {mode: float(plan_costs(network, target, mode).model.latency_ms(network.full)) for mode in QUANTIZE_MODES}
 
 
-def preferred(model: Any, network: Network, target: Target, options: Options, limits: Limits) -> list[str]:
+def keeps_float(options: Options, kernels: SparseKernels) -> bool:
+    """Whether another mode would lose the time that zeros save."""
+    return options.strategy == SPARSE and kernels.engaged
+
+
+def preferred(
+    model: Any, network: Network, target: Target, options: Options, limits: Limits, kernels: SparseKernels
+) -> list[str]:
     """The modes in the order in which a build tries them."""
     order = fastest_first(network, target)
     if options.pattern is None:
         return order
-    kernels = planned_kernels(model, options.pattern, options.final_sparsity).values()
+    if keeps_float(options, kernels):
+        return [*FLOAT_MODES, *(mode for mode in order if mode not in FLOAT_MODES)]
+    planned = planned_kernels(model, options.pattern, options.final_sparsity).values()
 
     def keeps_limits(mode: str) -> bool:
-        costs = with_zeros(plan_costs(network, target, mode).exact(network.full), kernels, mode)
+        costs = with_zeros(plan_costs(network, target, mode).exact(network.full), planned, mode, kernels.share(mode))
         return all(costs[name] <= limit for name, limit in limits.items())
 
     enough = [mode for mode in _SPARSE_ORDER if keeps_limits(mode)]

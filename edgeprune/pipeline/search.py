@@ -12,16 +12,18 @@ from edgeprune.cost.sparse_encoding import saved_bytes
 from edgeprune.graph.blocks import drop_blocks, find_blocks
 from edgeprune.model_file import save_model
 from edgeprune.pipeline.allocation import DEPTH
-from edgeprune.pipeline.analysis import Analysis, analyse
+from edgeprune.pipeline.analysis import Analysis
 from edgeprune.pipeline.artifact import sparse_inference, tflite_metric, write_tflite
 from edgeprune.pipeline.contest import Trials, chosen
 from edgeprune.pipeline.costs import plan_costs
 from edgeprune.pipeline.goal import Goal, shares_left, without_zeros
 from edgeprune.pipeline.job import Job
 from edgeprune.pipeline.kernels import planned_kernels, stored_kernels
+from edgeprune.pipeline.measure import latency
 from edgeprune.pipeline.options import SPARSE
 from edgeprune.pipeline.rounds import load_stage, prune_round, train_and_record
 from edgeprune.pipeline.sparse import sparse_round, train_frozen
+from edgeprune.pipeline.sparse_kernels import FLOAT_MODES, check_engaged, laid_out
 from edgeprune.plan.limits import Limits, between
 from edgeprune.task.drop import drop
 from edgeprune.tflite.inspect import inspect
@@ -29,6 +31,8 @@ from edgeprune.validate.parity import check_parity
 
 # After the planned rounds: how often a limit that the real file still misses is tried again.
 _EXTRA_ROUNDS = 2
+# How much less is asked for than the file is over: widths come in steps, and the same plan would miss again.
+_MARGIN = 1.01
 # How many times the usual epochs a round of training alone takes.
 _PATIENT = 3
 # More zeros than this cost more accuracy than removing channels does.
@@ -45,8 +49,11 @@ class Found:
     allocations: tuple[dict[str, Any], ...]
 
 
-def search(job: Job, analysis: Analysis, goal: Goal) -> Found:
-    """Prune in rounds of shrinking limits, make sparse, export, and correct what the real file still misses."""
+def search(job: Job, analysis: Analysis, goal: Goal, *, patient: bool = True) -> Found:
+    """Prune in rounds of shrinking limits, make sparse, export, and correct what the real file still misses.
+
+    patient: train on where the accuracy is missed; not worth it where another strategy keeps the budget already.
+    """
     found = _Search(job, analysis, goal)
     found.cut()
     if job.options.pattern is not None:
@@ -56,7 +63,7 @@ def search(job: Job, analysis: Analysis, goal: Goal) -> Found:
         over = goal.over(export)
         if over:
             found.shrink(over, export)
-        elif goal.max_drop is not None and export["lost"] > goal.max_drop and job.options.epochs:
+        elif patient and goal.max_drop is not None and export["lost"] > goal.max_drop and job.options.epochs:
             found.train_more()
         else:
             break
@@ -76,7 +83,7 @@ class _Search:
         self.sparsity = 0.0
         self.allocation = ""
         self.costs = plan_costs(analysis.network, job.target, goal.mode, goal.corrections).exact(analysis.network.full)
-        shares = shares_left(job.model, job.options, goal.mode, self.costs)
+        shares = shares_left(job.model, job.options, goal.mode, self.costs, goal.kernels)
         self.limits = without_zeros(goal.limits, shares)
 
     def cut(self) -> None:
@@ -111,7 +118,8 @@ class _Search:
 
     def sparsify(self, sparsity: float) -> None:
         """Make the last candidate sparse, or sparser."""
-        job, goal, model, initial = self.job, self.goal, self.model, self.sparsity
+        job, goal, initial = self.job, self.goal, self.sparsity
+        model = laid_out(self.model, goal.kernels)
         self._round(
             f"sparse round, {sparsity:.0%} zeros",
             lambda title, seed, folder: sparse_round(
@@ -129,7 +137,7 @@ class _Search:
                 self.sparsify(more)
                 return
         self.limits = replace(
-            self.limits, **{name: getattr(self.limits, name) / factor for name, factor in over.items()}
+            self.limits, **{name: getattr(self.limits, name) / (factor * _MARGIN) for name, factor in over.items()}
         )
         self.model = self.dense  # channels are chosen and trained without masks
         if not self.allocation:
@@ -178,20 +186,22 @@ class _Search:
             path = folder / "model.tflite"
             sizes = write_tflite(job, model, goal.mode, path, sparse=job.options.pattern is not None)
             metric = tflite_metric(job, path)
-            network = analyse(model).network
-            latency = float(plan_costs(network, job.target, goal.mode).model.latency_ms(network.full))
             parity = check_parity(model, path, job.data.validation.inputs(64), goal.mode)
             return {
                 "metric": metric,
                 "lost": drop(goal.baseline_metric, metric, job.task.metric.higher_is_better),
-                "latency_ms": latency,
                 "parity": asdict(parity),
                 "zero_fraction": inspect(path).zero_fraction,
-                "sparse_inference": sparse_inference(job, path) if job.options.pattern is not None else None,
+                "sparse_inference": None if job.options.pattern is None else sparse_inference(job.target, path),
                 **asdict(sizes),
+                **latency(job, path),
             }
 
-        return {"stage": name, **job.stages.run(name, work)}
+        export = job.stages.run(name, work)
+        sparse = export["sparse_inference"]
+        if sparse is not None and goal.mode in FLOAT_MODES:
+            check_engaged(job, sparse["verdict"], sparse["reason"])
+        return {"stage": name, **export}
 
 
 def _dropped(job: Job, analysis: Analysis, names: list[str]) -> tuple[str, Any]:

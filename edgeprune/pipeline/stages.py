@@ -7,6 +7,7 @@ later it reads back from there, in the same run too, so a continued run sees exa
 from __future__ import annotations
 
 import contextlib
+import copy
 import fcntl
 import json
 import os
@@ -19,6 +20,7 @@ from edgeprune.atomic import disk_error, remove_leftovers, write_json
 from edgeprune.errors import InputError
 
 IDENTITY = "build.json"
+STAGES = "stages"
 ARTIFACTS = ("model.tflite", "model.keras", "report.html", "report.json", "plan.json", "manifest.json")
 
 
@@ -27,7 +29,7 @@ class Stages:
 
     def __init__(self, folder: Path, identity: dict[str, Any], fresh: bool) -> None:
         self.folder = folder
-        self.root = folder / "stages"
+        self.root = folder / STAGES
         remove_leftovers(folder, ARTIFACTS)
         remove_leftovers(self.root, {IDENTITY})
         if fresh:
@@ -50,6 +52,12 @@ class Stages:
             except OSError as error:
                 raise disk_error(error, partial) from error
         return _read(done / "result.json")
+
+    def within(self, name: str) -> Stages:
+        """Stages of their own inside the stage folder, for one of several candidates."""
+        inner = copy.copy(self)
+        inner.root = self.root / name
+        return inner
 
     def path(self, name: str, file: str) -> Path:
         """A file of a finished stage."""
@@ -80,7 +88,7 @@ class Stages:
                 )
             return
         # A build that was killed while it claimed the folder leaves the empty one behind.
-        names = ARTIFACTS if self.root.is_dir() and not any(self.root.iterdir()) else (*ARTIFACTS, "stages")
+        names = ARTIFACTS if self.root.is_dir() and not any(self.root.iterdir()) else (*ARTIFACTS, STAGES)
         taken = [name for name in names if (self.folder / name).exists()]
         if taken:
             raise InputError(
@@ -104,7 +112,7 @@ def _read(record: Path) -> dict[str, Any]:
 def fresh_discards(folder: Path, file: Path) -> bool:
     """Whether a fresh build in `folder` may delete `file`, which an earlier build wrote there."""
     folder, file = folder.resolve(), file.resolve()
-    return folder / "stages" in file.parents or (file.parent == folder and file.name in ARTIFACTS)
+    return folder / STAGES in file.parents or (file.parent == folder and file.name in ARTIFACTS)
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from edgeprune.records.bench import BenchResult
+from edgeprune.records.instructions import InstructionBench
 
 
 @dataclass(frozen=True)
@@ -76,11 +77,17 @@ class LayerRow:
 
 @dataclass(frozen=True)
 class SparseInference:
-    """Whether the target's runtime runs sparse kernels. reason: what stops (the rest of) the model, or ""."""
+    """Whether the target's runtime runs sparse kernels. reason: what stops (the rest of) the model, or "".
+
+    instructions_dense, instructions_sparse: of one invoke on the emulated board: the same model with every zero stored
+    and no rewriting, and the result; None where no board is set up.
+    """
 
     engaged: bool
     how_known: Literal["predicted", "emulated"]
     reason: str
+    instructions_dense: int | None = None
+    instructions_sparse: int | None = None
 
 
 @dataclass(frozen=True)
@@ -130,6 +137,24 @@ class AllocationTrial:
 
 
 @dataclass(frozen=True)
+class StrategyTrial:
+    """One strategy that "auto" compared: what its file costs and how well it does.
+
+    Of one that was not trained costs are predicted, or None where nothing is known; metric and keeps_budget are None.
+    """
+
+    strategy: str
+    quantize: str
+    metric: Metric | None
+    latency_ms: float | None
+    size_bytes: int | None
+    peak_ram_bytes: int | None
+    keeps_budget: bool | None
+    chosen: bool
+    reason: str
+
+
+@dataclass(frozen=True)
 class RoundRow:
     """One round of prune and fine-tune. sparsity: the share of zeros in the kernels that a sparse round prunes."""
 
@@ -164,6 +189,8 @@ class BuildReport:
     versions: dict[str, str]
     allocation_trials: tuple[AllocationTrial, ...] = ()
     sparse_inference: SparseInference | None = None
+    strategy_trials: tuple[StrategyTrial, ...] = ()
+    instructions: InstructionBench | None = None
 
     @property
     def met(self) -> bool:

@@ -18,6 +18,7 @@ from edgeprune.report import format as fmt
 from edgeprune.report.charts.budget_bars import budget_bars
 from edgeprune.report.charts.latency_histogram import Histogram, latency_histogram
 from edgeprune.report.charts.masks import drawn
+from edgeprune.report.charts.pareto import pareto_chart
 from edgeprune.report.charts.rounds import rounds_chart
 from edgeprune.report.comparison import Comparison, compare, group_frozen, metric_bound
 from edgeprune.report.verdict import bench_phrase, headline, misses
@@ -58,6 +59,7 @@ def render_html(report: BuildReport, pictures: Sequence[MaskPicture] = ()) -> st
         histogram=_histogram(report.bench),
         bench_text=bench_phrase(report.bench, arrow="\N{RIGHTWARDS ARROW}") if report.bench else "",
         rounds_svg=_rounds(report),
+        pareto_svg=_pareto(report),
         frozen_groups=group_frozen(report.frozen),
         budget=[(name, value) for name, value in report.budget.items() if value is not None],
         fmt=fmt,
@@ -118,5 +120,20 @@ def _rounds(report: BuildReport) -> Markup | None:
     metric: Metric | None = report.baseline.metric
     if not report.rounds or metric is None:
         return None
+    return rounds_chart(report.rounds, metric, _metric_limit(report, metric))
+
+
+def _pareto(report: BuildReport) -> Markup | None:
+    """The chart of the strategies; None where only one was looked at."""
+    metric: Metric | None = report.baseline.metric
+    if not report.strategy_trials or metric is None:
+        return None
+    latency = next((row.limit for row in report.limits if row.name == "latency_ms"), None)
+    method = report.result.latency_ms.method
+    return pareto_chart(report.strategy_trials, metric, latency, _metric_limit(report, metric), method)
+
+
+def _metric_limit(report: BuildReport, baseline: Metric) -> float | None:
+    """The worst metric that the budget allows; None without a limit."""
     limit = next((row.limit for row in report.limits if row.name == "accuracy_drop"), None)
-    return rounds_chart(report.rounds, metric, None if limit is None else metric_bound(metric, limit))
+    return None if limit is None else metric_bound(baseline, limit)

@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from edgeprune.records.report import BuildReport, FrozenRow, LayerRow, LimitRow, ModelRecord
+from edgeprune.records.report import BuildReport, FrozenRow, LayerRow, LimitRow, ModelRecord, StrategyTrial
 from edgeprune.report import format as fmt
 from edgeprune.report.comparison import Comparison, compare, group_frozen
 from edgeprune.report.verdict import bench_phrase, headline, verdict
@@ -38,6 +38,8 @@ def render(report: BuildReport, console: Console) -> None:
         f"{fmt.significant(parity.tolerance, 2)} allowed ({fmt.plural(parity.samples, 'sample')})"
     )
     _line(console, "parity: " if parity.passed else "parity FAILED: ", errors, "" if parity.passed else "bold red")
+    for row in report.strategy_trials:
+        _line(console, "strategy: " if row.chosen else "  not chosen: ", _strategy(row), "" if row.chosen else "dim")
     for trial in sorted(report.quantize_trials, key=lambda trial: not trial.chosen):
         prefix = "quantization: " if trial.chosen else "  not chosen: "
         _line(console, prefix, f"{trial.quantize}, {trial.reason}", "" if trial.chosen else "dim")
@@ -129,6 +131,18 @@ def _render_frozen(frozen: Sequence[FrozenRow], console: Console) -> None:
         names = ", ".join(row.layer for row in rows[:_NAMES_PER_REASON])
         more = f" and {len(rows) - _NAMES_PER_REASON} more" if len(rows) > _NAMES_PER_REASON else ""
         _line(console, f"{len(rows):>5}  ", f"{reason}: {names}{more}")
+
+
+def _strategy(row: StrategyTrial) -> str:
+    """Name, mode and what is known of it, then the reason."""
+    facts = [f"{row.strategy} in {row.quantize}"]
+    if row.metric is not None:
+        facts.append(fmt.metric_text(row.metric))
+    if row.latency_ms is not None:
+        facts.append(fmt.latency_text(row.latency_ms))
+    if row.size_bytes is not None:
+        facts.append(fmt.size_text(row.size_bytes))
+    return f"{', '.join(facts)}: {row.reason}"
 
 
 def _step(before: float, after: float, text: Callable[[float], str]) -> Text:

@@ -27,7 +27,7 @@ def rounds_chart(rounds: Sequence[RoundRow], metric: Metric, bound: float | None
     share = fmt.is_share(metric.name, *surgery, *training, *references)
     x = axis_over([row.latency_ms for row in rounds], count=6)
     y = axis_over([*surgery, *training, *references], count=5, scale=100 if share else 1)
-    parts = [frame(x, y, "predicted latency, ms", _title(metric.name, share))]
+    parts = [frame(x, y, "predicted latency, ms", axis_title(metric.name, share))]
     parts.append(_reference(metric.value, y, "before", "baseline"))
     if bound is not None:
         parts.append(_reference(bound, y, "limit", "worst allowed"))
@@ -50,7 +50,7 @@ def rounds_chart(rounds: Sequence[RoundRow], metric: Metric, bound: float | None
     return picture(label, "plot", *parts)
 
 
-def _title(name: str, share: bool) -> str:
+def axis_title(name: str, share: bool) -> str:
     """The y axis' title: one line of SVG text does not wrap, so that a long name is cut."""
     short = name if len(name) <= _TITLE_LENGTH else name[: _TITLE_LENGTH - 1] + "\N{HORIZONTAL ELLIPSIS}"
     return f"{short}, %" if share else short

@@ -10,9 +10,10 @@ import pytest
 from markupsafe import Markup
 
 from edgeprune.records.bench import BenchResult, LatencyStats
-from edgeprune.records.report import Metric, RoundRow
+from edgeprune.records.report import Metric, RoundRow, StrategyTrial
 from edgeprune.report.charts.budget_bars import budget_bars
 from edgeprune.report.charts.latency_histogram import latency_histogram
+from edgeprune.report.charts.pareto import front, pareto_chart
 from edgeprune.report.charts.rounds import rounds_chart
 from edgeprune.report.comparison import Comparison, Quantity
 
@@ -138,3 +139,35 @@ def test_a_long_metric_name_is_cut_on_the_axis() -> None:
     svg = parsed(rounds_chart(rounds((1.0, 1.0, 2.0)), Metric("m" * 80, 1.0, True), None))
     titles = [text.text or "" for text in of_class(svg, "text", "axis-title")]
     assert titles[0] == "m" * 31 + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def trial(name: str, latency_ms: float | None, accuracy: float | None, chosen: bool = False) -> StrategyTrial:
+    metric = None if accuracy is None else Metric("accuracy", accuracy, True)
+    return StrategyTrial(name, "int8", metric, latency_ms, 1000, 1000, None, chosen, "why")
+
+
+def test_the_front_holds_what_no_other_strategy_beats() -> None:
+    best, fast, beaten = trial("best", 10, 0.9), trial("fast", 2, 0.8), trial("beaten", 10, 0.85)
+    untrained, equal = trial("untrained", 1, None), trial("equal", 12, 0.9)
+    assert front([best, beaten, untrained, fast, equal]) == (fast, best)
+    errors = [
+        dataclasses.replace(each, metric=Metric("loss", value, False)) for each, value in ((best, 1.0), (fast, 2.0))
+    ]
+    assert front(errors) == (errors[1], errors[0])
+
+
+def test_strategies_are_points_by_latency_and_metric() -> None:
+    trials = [trial("fast", 2, 0.8, chosen=True), trial("best", 10, 0.9), trial("untrained", 1, None)]
+    drawn = pareto_chart(trials, Metric("accuracy", 0.9, True), 8, 0.75, "predicted")
+    assert drawn is not None
+    svg = parsed(drawn)
+    (chosen,), (other,) = of_class(svg, "circle", "training"), of_class(svg, "circle", "surgery")
+    assert length(chosen, "cx") < length(other, "cx")
+    assert length(chosen, "cy") > length(other, "cy")
+    vertical = [line for line in of_class(svg, "line", "limit") if line.get("x1") == line.get("x2")]
+    assert length(chosen, "cx") < length(vertical[0], "x1") < length(other, "cx")
+    assert [text.text for text in svg.iter("text") if "int8" in (text.text or "")] == ["fast, int8", "best, int8"]
+
+
+def test_no_chart_where_no_strategy_was_judged() -> None:
+    assert pareto_chart([trial("untrained", 1, None)], Metric("accuracy", 0.9, True), None, None, "predicted") is None
