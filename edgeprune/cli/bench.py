@@ -3,28 +3,52 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from edgeprune.cli.answered import Answered, error_document
+from edgeprune.errors import DeviceError, EdgepruneError, InputError
+from edgeprune.progress import say
+from edgeprune.records.bench import BenchResult
+from edgeprune.records.instructions import InstructionBench
+
 if TYPE_CHECKING:
-    from edgeprune.records.bench import BenchResult, LatencyStats, Ratio
-    from edgeprune.records.instructions import InstructionBench, InstructionCounts
+    from edgeprune.records.bench import LatencyStats, Ratio
+
+    Outcome = BenchResult | InstructionBench | DeviceError | InputError
 
 
 @click.command("bench")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--baseline", type=click.Path(path_type=Path), help="A .tflite file to compare with, interleaved.")
-@click.option("--device", default="local", show_default=True, help="local, or emulator:BOARD (edgeprune boards list).")
+@click.option(
+    "--device",
+    "devices",
+    multiple=True,
+    default=["local"],
+    show_default=True,
+    help="local, ssh://USER@HOST, adb or adb:SERIAL, emulator:BOARD; repeat it to measure on several at once.",
+)
+@click.option("--install", is_flag=True, help="ssh: let the board's pip install the runtime where it is missing.")
 @click.option("--threads", default=1, show_default=True, type=click.IntRange(min=1), help="Threads of the runtime.")
 @click.option("--rounds", default=5, show_default=True, type=click.IntRange(min=1), help="Rounds per model.")
 @click.option("--quick", is_flag=True, help="Rounds of 0.5 s instead of 10 s; for a first look.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="For inputs and the interval.")
 @click.option("--json", "as_json", is_flag=True, help="Print the record with all raw samples as JSON.")
 def command(
-    model: Path, baseline: Path | None, device: str, threads: int, rounds: int, quick: bool, seed: int, as_json: bool
+    model: Path,
+    baseline: Path | None,
+    devices: tuple[str, ...],
+    install: bool,
+    threads: int,
+    rounds: int,
+    quick: bool,
+    seed: int,
+    as_json: bool,
 ) -> None:
     """Measure the latency of MODEL (.tflite), alone or against --baseline.
 
@@ -33,35 +57,95 @@ def command(
 
     An emulated board has no times. There the instructions of one invoke are counted, which repeat exactly; the options
     for rounds don't count. emulator:rpi4@tflite-runtime==2.14.0 names another runtime than the board's own.
+
+    Boards are reached with your own ssh client, its config and its keys. ssh://USER@HOST:PORT?python=/path/to/python3
+    names the board's Python, ?runtime=tflite-runtime==2.14.0 the runtime that must be there.
     """
-    from edgeprune.device.bench import bench, check_is_tflite
+    from edgeprune.device.bench import bench, bench_devices, check_is_tflite
     from edgeprune.device.devices import is_emulator
     from edgeprune.device.instructions import bench_instructions
-    from edgeprune.errors import InputError
-    from edgeprune.progress import say
-    from edgeprune.records.instructions import InstructionBench
     from edgeprune.tflite.flatbuffer import read_model
 
     # Read in full first: the runtime itself may crash on a damaged file.
-    paths = [model] if baseline is None else [baseline, model]
-    for path in paths:
+    for path in (model,) if baseline is None else (baseline, model):
         check_is_tflite(path)
         read_model(path)
-    result: BenchResult | InstructionBench
-    if is_emulator(device):
-        if threads != 1:
-            raise InputError(f"{device} counts on one thread, received --threads {threads}; leave it out")
-        result = bench_instructions(model, baseline=baseline, device=device, seed=seed)
+    emulated = [device for device in devices if is_emulator(device)]
+    timed = [device for device in devices if not is_emulator(device)]
+    if emulated and (threads != 1 or install):
+        option = "--install" if install else f"--threads {threads}"
+        raise InputError(f"{emulated[0]} counts on one thread and installs nothing, received {option}; leave it out")
+
+    def count(device: str) -> InstructionBench:
+        return bench_instructions(model, baseline=baseline, device=device, seed=seed)
+
+    outcomes: dict[str, Outcome] = {}
+    if len(devices) == 1:
+        outcomes[devices[0]] = (
+            count(devices[0])
+            if emulated
+            else bench(
+                model,
+                baseline=baseline,
+                device=devices[0],
+                threads=threads,
+                rounds=rounds,
+                quick=quick,
+                seed=seed,
+                install=install,
+            )
+        )
     else:
-        result = bench(model, baseline=baseline, device=device, threads=threads, rounds=rounds, quick=quick, seed=seed)
-    for warning in result.warnings:
-        say(f"warning: {warning}")
+        measured = bench_devices(
+            model, timed, baseline=baseline, threads=threads, rounds=rounds, quick=quick, seed=seed, install=install
+        )
+        outcomes.update(zip(timed, measured, strict=True))
+        # After the measuring: an emulator would take this host's cores from it.
+        for device in emulated:
+            try:
+                outcomes[device] = count(device)
+            except (DeviceError, InputError) as error:
+                outcomes[device] = error
+    _tell(outcomes)
+    _answer({device: outcomes[device] for device in devices}, as_json)
+
+
+def _tell(outcomes: Mapping[str, Outcome]) -> None:
+    """Warnings and notes on stderr; each names its device where there are several."""
+    for device, outcome in outcomes.items():
+        where = f"{device}: " if len(outcomes) > 1 else ""
+        if not isinstance(outcome, EdgepruneError):
+            for warning in outcome.warnings:
+                say(f"{where}not trustworthy: {warning}")
+        if isinstance(outcome, BenchResult):
+            for note in outcome.notes:
+                say(f"{where}note: {note}")
+
+
+def _answer(outcomes: Mapping[str, Outcome], as_json: bool) -> None:
+    """Tables, or one JSON document: a list where there are several devices.
+
+    Raises:
+        Answered: some devices failed; the others' results are printed.
+    """
+    failed = {device: outcome for device, outcome in outcomes.items() if isinstance(outcome, EdgepruneError)}
     if as_json:
-        click.echo(json.dumps(asdict(result), allow_nan=False))
-    elif isinstance(result, InstructionBench):
-        _print_instructions(result)
+        documents = [
+            {"device": device, **error_document(outcome)} if isinstance(outcome, EdgepruneError) else asdict(outcome)
+            for device, outcome in outcomes.items()
+        ]
+        click.echo(json.dumps(documents if len(documents) > 1 else documents[0], allow_nan=False))
     else:
-        _print(result)
+        measured = [outcome for outcome in outcomes.values() if isinstance(outcome, BenchResult)]
+        if measured:
+            _print(measured)
+        for outcome in outcomes.values():
+            if isinstance(outcome, InstructionBench):
+                _print_instructions(outcome)
+    if failed:
+        line = "; ".join(f"{device}: {error}" for device, error in failed.items())
+        worst = next((error for error in failed.values() if isinstance(error, DeviceError)), None)
+        raise Answered(DeviceError(line) if worst else InputError(line))
 
 
 def speedup_line(speedup: Ratio) -> str:
@@ -73,25 +157,33 @@ def speedup_line(speedup: Ratio) -> str:
     return f"speed-up {speedup.value:.2f}x ({interval}){slower}"
 
 
-def _print(result: BenchResult) -> None:
+def _print(results: Sequence[BenchResult]) -> None:
+    """One table; the device is in its title, or above its models where there are several."""
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console()
-    threads = "1 thread" if result.threads == 1 else f"{result.threads} threads"
-    table = Table(title=f"{result.device}, {result.runtime}, {threads}", title_justify="left")
+    console, first, several = Console(), results[0], len(results) > 1
+    threads = "1 thread" if first.threads == 1 else f"{first.threads} threads"
+    title = threads if several else f"{first.device}, {first.runtime}, {threads}"
+    # Without lines between the columns there is room for names on a terminal of 80 characters.
+    table = Table(title=Text(title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("model", overflow="fold")
-    for title in ("size kB", "median ms", "p90 ms", "p99 ms", "samples"):
-        table.add_column(title, justify="right", no_wrap=True)
-    rows = [result.model] if result.baseline is None else [result.baseline, result.model]
-    same_name = len({Path(stats.model).name for stats in rows}) < len(rows)
-    for stats in rows:
-        name = stats.model if same_name else Path(stats.model).name
-        table.add_row(Text(name), f"{Path(stats.model).stat().st_size / 1000:.1f}", *_numbers(stats))
+    for column in ("size kB", "median ms", "p90 ms", "p99 ms", "RAM MB", "samples"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for result in results:
+        rows = [result.model] if result.baseline is None else [result.baseline, result.model]
+        same_name = len({Path(stats.model).name for stats in rows}) < len(rows)
+        if several:
+            table.add_row(Text(f"{result.device}\n{result.runtime}", style="bold"))
+        for stats in rows:
+            name = Text(stats.model if same_name else Path(stats.model).name)
+            table.add_row(name, f"{Path(stats.model).stat().st_size / 1000:.1f}", *_numbers(stats))
     console.print(table)
-    if result.speedup is not None:
-        console.print(Text(speedup_line(result.speedup)))
+    for result in results:
+        if result.speedup is not None:
+            console.print(Text((f"{result.device}: " if several else "") + speedup_line(result.speedup)))
 
 
 def ratio_line(result: InstructionBench) -> str:
@@ -121,16 +213,16 @@ def _print_instructions(result: InstructionBench) -> None:
     table.add_section()
     table.add_row("all", *(f"{counts.instructions / 1e6:.3f}" for counts in counted))
     table.add_row("to load it", *(f"{counts.load_instructions / 1e6:.3f}" for counts in counted))
-    table.add_row("peak memory MB", *(_megabytes(counts) for counts in counted))
+    table.add_row("peak memory MB", *(_megabytes(counts.peak_rss_kb) for counts in counted))
     console.print(table)
     if result.ratio is not None:
         console.print(Text(ratio_line(result)))
 
 
-def _megabytes(counts: InstructionCounts) -> str:
-    return "-" if counts.peak_rss_kb is None else f"{counts.peak_rss_kb * 1024 / 1e6:.1f}"
+def _megabytes(peak_kb: int | None) -> str:
+    return "-" if peak_kb is None else f"{peak_kb * 1024 / 1e6:.1f}"
 
 
 def _numbers(stats: LatencyStats) -> list[str]:
-    times = (stats.median_ms, stats.p90_ms, stats.p99_ms)
-    return [*("-" if value is None else f"{value:.3f}" for value in times), str(len(stats.samples_ms))]
+    times = ["-" if value is None else f"{value:.3f}" for value in (stats.median_ms, stats.p90_ms, stats.p99_ms)]
+    return [*times, _megabytes(stats.peak_rss_kb), str(len(stats.samples_ms))]
