@@ -12,31 +12,50 @@ import click
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from edgeprune.tflite.encodings import EncodingComparison, TotalBytes
     from edgeprune.tflite.inspect import PortInfo, TfliteSummary
+
+# Of the largest weights; --json lists all.
+_SHOWN = 12
 
 
 @click.command("inspect")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def command(model: Path, as_json: bool) -> None:
-    """Show what is inside MODEL (.tflite): operations, weights and their zeros, bytes by part, memory."""
-    from edgeprune.tflite.inspect import inspect
+    """Show what is inside MODEL (.tflite): operations, weights and their zeros, bytes by part, memory.
 
-    summary = inspect(model)
+    The weights are weighed in other encodings too: TFLite's own sparse ones, CSR, a bitmask, N:M and gzip.
+    """
+    from edgeprune.tflite.encodings import compare_encodings
+    from edgeprune.tflite.flatbuffer import read_model
+    from edgeprune.tflite.inspect import summarize
+
+    read = read_model(model)
+    summary, encodings = summarize(read), compare_encodings(read)
     if as_json:
-        document = {"model": str(model), **asdict(summary), "zero_fraction": summary.zero_fraction}
+        document = {
+            "model": str(model),
+            **asdict(summary),
+            "zero_fraction": summary.zero_fraction,
+            "encodings": asdict(encodings),
+        }
         click.echo(json.dumps(document, indent=2, allow_nan=False))
     else:
-        _print(model, summary)
+        _print(model, summary, encodings)
 
 
-def _print(model: Path, summary: TfliteSummary) -> None:
+def _print(model: Path, summary: TfliteSummary, encodings: EncodingComparison) -> None:
     from rich.console import Console
+    from rich.text import Text
 
     console = Console()
     console.print(_overview(model, summary), _operations(summary))
     if summary.weights:
         console.print(_weights(summary))
+    if encodings.weights:
+        console.print(_encodings(encodings))
+        console.print(Text(gain_line(encodings.total)), soft_wrap=True)
 
 
 def _overview(model: Path, summary: TfliteSummary) -> Table:
@@ -57,6 +76,8 @@ def _overview(model: Path, summary: TfliteSummary) -> Table:
     if summary.unpacked_weight_bytes:
         rows.append(("unpacked weights", f"{_kb(summary.unpacked_weight_bytes)} more in memory once loaded"))
     rows.append(("zeros in weights", f"{summary.zero_fraction:.1%}"))
+    if any(weight.is_sparse and weight.dtype == "int8" for weight in summary.weights):
+        rows.append(("speed", "no speed-up from sparsity: int8 always runs dense; its encoding makes the file smaller"))
     rows.append(("least runtime", f"TensorFlow {summary.min_runtime_version or 'not noted in the file'}"))
     if summary.dynamic_tensors:
         rows.append(("sizes known at run time", f"{len(summary.dynamic_tensors)} of {summary.tensors} tensors"))
@@ -100,6 +121,39 @@ def _weights(summary: TfliteSummary) -> Table:
         cells = (shape, weight.dtype, weight.encoding, f"{weight.zero_fraction:.1%}", _kb(weight.stored_bytes))
         table.add_row(Text(weight.name), *cells)
     return table
+
+
+def _encodings(encodings: EncodingComparison) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title="kB of weights in other encodings", title_justify="left")
+    table.add_column("tensor", overflow="fold", ratio=1)
+    for title in ("stored", "dense", "TFLite's best", "CSR", "bitmask", "N:M", "gzip"):
+        table.add_column(title, justify="right", no_wrap=title != "TFLite's best")
+    for weight in encodings.weights[:_SHOWN]:
+        n_of_m = "-" if weight.n_of_m is None else f"{weight.n_of_m / 1000:.1f}"
+        best = f"{weight.tflite / 1000:.1f} {weight.tflite_form}"
+        sizes = (f"{size / 1000:.1f}" for size in (weight.csr, weight.bitmask))
+        first = (f"{size / 1000:.1f}" for size in (weight.stored, weight.dense))
+        table.add_row(Text(weight.name), *first, best, *sizes, n_of_m, f"{weight.gzip / 1000:.1f}")
+    table.add_section()
+    total = encodings.total
+    sums = (total.stored, total.dense, total.tflite, total.csr, total.bitmask, total.n_of_m, total.gzip)
+    name = f"all {len(encodings.weights)}" + (f", {len(encodings.left_out)} left out" if encodings.left_out else "")
+    table.add_row(name, *(f"{size / 1000:.1f}" for size in sums))
+    return table
+
+
+def gain_line(total: TotalBytes) -> str:
+    """What other encodings of all weights could save, in one line."""
+    others = {"TFLite's own": total.tflite, "CSR": total.csr, "a bitmask": total.bitmask, "N:M": total.n_of_m}
+    smaller = [
+        f"{name} {_kb(size)} ({1 - size / total.stored:.0%} less)"
+        for name, size in {**others, "gzip": total.gzip}.items()
+        if size < 0.995 * total.stored
+    ]
+    return f"{_kb(total.stored)} of weights as stored; smaller: {', '.join(smaller) or 'none of these'}"
 
 
 def _port(port: PortInfo) -> str:

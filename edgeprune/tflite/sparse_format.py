@@ -20,8 +20,6 @@ import numpy as np
 
 # Sizes of blocks along the first and the last axis: outputs and inputs of kernels.
 _SIDES = (1, 2, 4, 8, 16)
-# The runtime's tensors have at most this many axes larger than 1 that are worth a level each.
-_MOST_AXES = 4
 
 
 @dataclass(frozen=True)
@@ -133,7 +131,7 @@ def smallest_format(nonzero: np.ndarray, value_bytes: int) -> tuple[SparseFormat
     """The sparse format that takes the fewest bytes, and how many.
 
     Args:
-        nonzero: bool, of the tensor's shape; its rank is at least 1, its size not 0.
+        nonzero: bool, of the tensor's shape; its rank is 1 to 4, its size not 0.
         value_bytes: per stored value.
 
     Returns:
@@ -158,8 +156,7 @@ def smallest_format(nonzero: np.ndarray, value_bytes: int) -> tuple[SparseFormat
 def _levels(shape: tuple[int, ...]) -> Iterator[tuple[tuple[int, ...], tuple[bool, ...]]]:
     """Orders of the axes with the levels that are compressed, at least one. Axes of size 1 come first, dense."""
     wide = [axis for axis, size in enumerate(shape) if size > 1]
-    # More axes than kernels have: the leading ones stay together, in order and dense.
-    moved = wide[-_MOST_AXES:] or [len(shape) - 1]
+    moved = wide or [len(shape) - 1]
     still = tuple(axis for axis in range(len(shape)) if axis not in moved)
     for order in permutations(moved):
         for choice in product((False, True), repeat=len(moved)):

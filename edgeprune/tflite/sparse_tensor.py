@@ -35,11 +35,12 @@ def dense_values(tensor: Any, stored: np.ndarray) -> np.ndarray:
         ValueError: the indices don't agree with the shape or the values.
     """
     shape = tuple(int(size) for size in tensor.shape)
+    _check(tensor.sparsity, shape)
     block_map = [int(axis) for axis in _list(tensor.sparsity.blockMap)]
     order = [int(dimension) for dimension in tensor.sparsity.traversalOrder]
     sizes = [int(dim.denseSize) for dim in tensor.sparsity.dimMetadata[len(shape) :]]
     dense = np.zeros(shape, stored.dtype)
-    levels = _coordinates(tensor.sparsity.dimMetadata)
+    levels = _coordinates(tensor.sparsity.dimMetadata, dense.size)
     if len(levels) != len(order) or len(levels[-1]) != len(stored):
         raise ValueError(f"{len(stored)} values for {len(levels[-1])} indices")
     by_dimension = dict(zip(order, levels, strict=True))
@@ -104,8 +105,24 @@ def _csr(segments: np.ndarray, indices: np.ndarray) -> Any:
     )
 
 
-def _coordinates(levels: list[Any]) -> list[np.ndarray]:
-    """For every level the coordinate of each stored value, (values,) int64."""
+def _check(sparsity: Any, shape: tuple[int, ...]) -> None:
+    """Check that all parts are there: a level for each axis and for each axis of a block, which is dense."""
+    levels, block_map = _list(sparsity.dimMetadata), list(_list(sparsity.blockMap))
+    if len(levels) != len(shape) + len(block_map) or not levels or not set(block_map) <= set(range(len(shape))):
+        raise ValueError(f"{len(levels)} levels and a block map {block_map} for the shape {shape}")
+    if sorted(_list(sparsity.traversalOrder)) != list(range(len(levels))) or min(shape) < 0:
+        raise ValueError("the order does not name each level once")
+    for level in levels[len(shape) :]:
+        if level.format != schema.DimensionType.DENSE:
+            raise ValueError("a level inside blocks is not dense")
+    for level in levels:
+        arrays = (level.arraySegments, level.arrayIndices) if level.format == schema.DimensionType.SPARSE_CSR else ()
+        if level.denseSize < 0 or any(array is None or array.values is None for array in arrays):
+            raise ValueError("a level lacks its indices or its size")
+
+
+def _coordinates(levels: list[Any], most: int) -> list[np.ndarray]:
+    """For every level the coordinate of each stored value, (values,) int64. most: nodes that a level can have."""
     found: list[np.ndarray] = []
     parents = 1
     for level in levels:
@@ -113,10 +130,12 @@ def _coordinates(levels: list[Any]) -> list[np.ndarray]:
             segments = np.asarray(level.arraySegments.values, dtype=np.int64)
             own = np.asarray(level.arrayIndices.values, dtype=np.int64)
             counts = np.diff(segments)
-            if len(counts) != parents or counts.sum() != len(own):
+            if len(counts) != parents or counts.sum() != len(own) or len(own) > most or np.any(own < 0):
                 raise ValueError("segments and indices don't agree")
             found = [np.repeat(coordinates, counts) for coordinates in found]
         else:
+            if parents * level.denseSize > most:
+                raise ValueError(f"more than {most} values")
             own = np.tile(np.arange(level.denseSize, dtype=np.int64), parents)
             found = [np.repeat(coordinates, level.denseSize) for coordinates in found]
         found.append(own)

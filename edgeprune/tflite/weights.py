@@ -48,10 +48,22 @@ def weight_tensors(model: TfliteModel) -> tuple[WeightTensor, ...]:
         _describe(tensor, data)
         for graph in model.tree.subgraphs
         for tensor in graph.tensors
-        if dtype_name(tensor) in _NUMPY_TYPES and len(shape_of(tensor)) >= 2 and elements(tensor) > 1
+        if is_weight(model, tensor)
         for data in (model.constant(tensor),)
         if data is not None
     )
+
+
+def is_weight(model: TfliteModel, tensor: Any) -> bool:
+    """Whether a TensorT is a stored weight: a constant of rank >= 2 with more than one number."""
+    numbers = dtype_name(tensor) in _NUMPY_TYPES and len(shape_of(tensor)) >= 2 and elements(tensor) > 1
+    return numbers and model.constant(tensor) is not None
+
+
+def stored_values(tensor: Any, data: np.ndarray) -> np.ndarray:
+    """The stored numbers of a weight, (n,); bfloat16 as uint16, two int4 per uint8. `data` as `constant` gives it."""
+    kind = _NUMPY_TYPES[dtype_name(tensor)]
+    return np.frombuffer(data.tobytes(), dtype=kind, count=len(data) // kind.itemsize)
 
 
 def encoding_of(tensor: Any) -> str:
@@ -106,12 +118,12 @@ def _nonzeros(tensor: Any, data: np.ndarray) -> int:
     if dtype == "int4":  # two elements per byte, the low half first; an odd count leaves the last half unused
         halves = np.stack([data & 15, data >> 4], axis=1).reshape(-1)
         return int(np.count_nonzero(halves[: elements(tensor)]))
-    kind = _NUMPY_TYPES[dtype]
-    values = np.frombuffer(data.tobytes(), dtype=kind, count=len(data) // kind.itemsize)
-    return int(np.count_nonzero(values != _zero_point(tensor))) if kind.kind in "iu" else int(np.count_nonzero(values))
+    values = stored_values(tensor, data)
+    integers = values.dtype.kind in "iu"
+    return int(np.count_nonzero(values != zero_point(tensor))) if integers else int(np.count_nonzero(values))
 
 
-def _zero_point(tensor: Any) -> int:
+def zero_point(tensor: Any) -> int:
     """The stored integer that means 0: per-channel weights are symmetric, older uint8 ones have one zero point."""
     points = tensor.quantization.zeroPoint if tensor.quantization is not None else None
     return int(points[0]) if points is not None and len(points) == 1 else 0

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edgeprune.cli.main import main
-from tests.tflite.model_files import dense_network
+from tests.tflite.model_files import dense_network, sparse_encoding
 
 pytestmark = pytest.mark.unit
 
@@ -40,6 +40,27 @@ def test_json_holds_the_summary(model, capsys):
     assert document["ops"] == [{"name": "FULLY_CONNECTED", "version": 1, "count": 1}]
     assert document["zero_fraction"] == 0.75
     assert document["weights"][0]["encoding"] == "dense"
+    (weight,) = document["encodings"]["weights"]
+    # 4 x 8 float32, two of eight columns filled: 2:4 in every other group, a bit each and 8 values
+    assert (weight["dense"], weight["stored"], weight["bitmask"]) == (128, 128, 4 + 8 * 4)
+    assert weight["n_of_m_pattern"] == "2:4"
+    assert document["encodings"]["total"]["gzip"] == weight["gzip"]
+
+
+def test_what_other_encodings_would_save_is_said_in_one_line(model, capsys):
+    main(["inspect", str(model)])
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("0.1 kB of weights as stored; smaller: TFLite's own ")
+    assert "a bitmask 0.0 kB (72% less)" in last
+
+
+def test_sparse_int8_is_said_to_be_no_faster(tmp_path, capsys):
+    stored = sparse_encoding(4, [1])
+    path = tmp_path / "int8.tflite"
+    file = dense_network("int8", "int8", op="FULLY_CONNECTED", sparsity=stored, unpack="DENSIFY", data=np.ones(4, "i1"))
+    path.write_bytes(file.pack())
+    main(["inspect", str(path)])
+    assert "no speed-up from sparsity" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_nan_scale_gives_valid_json(tmp_path, capsys):

@@ -8,6 +8,7 @@ import pytest
 
 from edgeprune.errors import InputError
 from edgeprune.target import load_target
+from edgeprune.tflite.encodings import compare_encodings
 from edgeprune.tflite.flatbuffer import parse_model
 from edgeprune.tflite.inspect import summarize
 from edgeprune.tflite.lint import lint_model
@@ -76,6 +77,7 @@ def test_ten_thousand_mutated_files(converted):
         else:
             accepted += 1
             summarize(model)
+            compare_encodings(model)
             result = lint_model(model, board)
             json.dumps([finding.reason for cluster in result.sparse_inference.clusters for finding in cluster.findings])
         slowest = max(slowest, time.perf_counter() - began)
