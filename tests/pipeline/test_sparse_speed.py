@@ -93,11 +93,13 @@ def test_a_processor_whose_sparse_kernels_gain_nothing_is_promised_nothing(model
 
 
 def test_symmetric_padding_is_trained_where_only_that_runs(model, tmp_path, monkeypatch):
-    """Without the two exact ways to the padding that sparse kernels want, the model is rewritten and then trained."""
-    from edgeprune.export.passes.apply import apply_passes
+    """Without the exact ways to the stem that sparse kernels want, the model is rewritten and then trained."""
+    from edgeprune.export.passes.apply import PASSES, apply_passes
+
+    exact = {"mirror_image", "embed_depthwise", "recast_stem"} & {each.name for each in PASSES}
 
     def without_mirror(given, *, finetuned):
-        return apply_passes(given, finetuned=finetuned, without=("mirror_image", "embed_depthwise"))
+        return apply_passes(given, finetuned=finetuned, without=exact)
 
     monkeypatch.setattr("edgeprune.pipeline.artifact.apply_passes", without_mirror)
     result = built(model, tmp_path)
