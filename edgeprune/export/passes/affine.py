@@ -14,7 +14,7 @@ import numpy as np
 from edgeprune.export.passes.layer_checks import is_a, is_linear, layer_refusal
 from edgeprune.export.passes.layer_graph import Call, LayerGraph, remade
 
-AFFINE_LAYERS = ("Conv2D", "DepthwiseConv2D")
+AFFINE_LAYERS = ("Conv2D", "DepthwiseConv2D", "Dense")
 
 
 def affine(graph: LayerGraph, call: Call, tensor: Any, scale: Any, offset: Any) -> Any:

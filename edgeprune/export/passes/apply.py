@@ -10,13 +10,17 @@ from edgeprune.errors import InputError, nearest
 from edgeprune.export.passes import (
     dense_head,
     embed_depthwise,
+    end_by_depth_to_space,
     fold_batchnorm,
     fold_preprocessing,
     keep_pooled_rank,
     mirror_image,
+    name_global_pooling,
     pad_symmetrically,
+    recast_stem,
     reshape_constants,
     swish_by_tanh,
+    write_as_depthwise,
 )
 from edgeprune.export.passes.layer_graph import LayerGraph, read_model
 from edgeprune.export.passes.report import PassReport
@@ -34,17 +38,21 @@ class LayoutPass:
     before_finetuning: bool | None = None
 
 
-# Preprocessing and norms go first: what they leave behind are plain convolutions. The embedding goes last, for what the
-# mirror refused.
+# Preprocessing and norms go first: what they leave behind are plain convolutions. The stem is recast where the mirror
+# left it one that sparse kernels can't start at; the embedding goes last, for what the mirror refused.
 PASSES = (
+    LayoutPass(name_global_pooling.NAME, name_global_pooling.run),
     LayoutPass(keep_pooled_rank.NAME, keep_pooled_rank.run),
     LayoutPass(dense_head.NAME, dense_head.run),
     LayoutPass(fold_preprocessing.NAME, fold_preprocessing.run, before_finetuning=False),
     LayoutPass(fold_batchnorm.NAME, fold_batchnorm.run, before_finetuning=False),
     LayoutPass(swish_by_tanh.NAME, swish_by_tanh.run, before_finetuning=False),
     LayoutPass(reshape_constants.NAME, reshape_constants.run),
+    LayoutPass(write_as_depthwise.NAME, write_as_depthwise.run),
     LayoutPass(pad_symmetrically.NAME, pad_symmetrically.run, before_finetuning=True),
+    LayoutPass(end_by_depth_to_space.NAME, end_by_depth_to_space.run, before_finetuning=False),
     LayoutPass(mirror_image.NAME, mirror_image.run, before_finetuning=False),
+    LayoutPass(recast_stem.NAME, recast_stem.run, before_finetuning=False),
     LayoutPass(embed_depthwise.NAME, embed_depthwise.run, before_finetuning=False),
 )
 

@@ -11,10 +11,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from edgeprune.export.passes.layer_checks import is_a, layer_refusal
+from edgeprune.export.passes.layer_checks import is_a
 from edgeprune.export.passes.layer_graph import Call, LayerGraph, remade
 from edgeprune.export.passes.report import PassReport, Refusal
-from edgeprune.export.passes.windows import Windows, layer_takes, same_refusal, windows_of
+from edgeprune.export.passes.windows import Windows, is_accepted_stem, symmetric_refusal, windows_of
 
 NAME = "embed_depthwise"
 EXACTNESS = "exact: the added weights are zero"
@@ -22,10 +22,7 @@ EXACTNESS = "exact: the added weights are zero"
 
 def refusal(graph: LayerGraph, call: Call) -> str | None:
     """Why a stride-2 depthwise convolution with unequal padding is not embedded."""
-    reason = layer_refusal(graph, call) or layer_takes(call)
-    if reason is not None:
-        return reason
-    windows = windows_of(graph, call)
+    windows = symmetric_refusal(graph, call)
     if isinstance(windows, str):
         return windows
     if call.operation.kernel_size != (3, 3):
@@ -71,12 +68,6 @@ def embedded(kernel: np.ndarray) -> np.ndarray:
 
 def _stem_refusal(graph: LayerGraph) -> str | None:
     """Sparse kernels begin at a symmetric stem; without one the larger kernels would only cost."""
-    blocked = same_refusal(graph)
-    if blocked is not None:
-        return blocked
-    for call in graph.calls:
-        if is_a(call, "Conv2D") and call.operation.strides == (2, 2) and layer_takes(call) is None:
-            windows = windows_of(graph, call)
-            if isinstance(windows, Windows) and windows.is_symmetric():
-                return None
+    if any(is_accepted_stem(graph, call) for call in graph.calls):
+        return None
     return "sparse kernels can't start: no 3x3 stride-2 convolution of 3 channels has symmetric padding"

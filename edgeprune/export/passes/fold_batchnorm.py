@@ -2,6 +2,9 @@
 
 norm(w * x + b) = (w s) * x + (b - mean) s + beta with s = gamma / sqrt(variance + epsilon), channel by channel
 (Jacob et al. 2018, section 3.2). Zero weights stay zero.
+
+A norm behind an activation or an addition has no such layer. The converter would write it as a product and a sum with
+vectors, where sparse clusters stop; on maps it becomes the form of affine.py.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from edgeprune.export.passes.affine import AFFINE_LAYERS, affine
 from edgeprune.export.passes.layer_checks import is_a, is_linear, layer_refusal
 from edgeprune.export.passes.layer_graph import Call, LayerGraph, remade
 from edgeprune.export.passes.report import PassReport, Refusal
@@ -39,10 +43,17 @@ def refusal(graph: LayerGraph, call: Call) -> str | None:
 def run(graph: LayerGraph) -> PassReport:
     """Fold all that can be folded; the layer in front keeps its name and gets a bias."""
     changed, refusals = [], []
+    behind: list[Any] = []
     for call in list(graph.calls):
+        if is_a(call, *AFFINE_LAYERS) or any(read is made for read in call.tensors for made in behind):
+            behind += call.outputs
         if not is_a(call, "BatchNormalization"):
             continue
         reason = refusal(graph, call)
+        if reason is not None and _reads_maps(call, behind) and _normalizes_channels(call):
+            graph.replace(call, affine(graph, call, call.tensors[0], *scale_and_shift(call.operation)))
+            changed.append(call.name)
+            continue
         if reason is not None:
             refusals.append(Refusal(call.name, reason))
             continue
@@ -62,16 +73,31 @@ def folded(layer: Any, norm: Any) -> list[np.ndarray]:
     Kernels: Conv2D (kh, kw, c_in, c_out), DepthwiseConv2D (kh, kw, c_in, multiplier), Dense (c_in, c_out).
     """
     kernel, *bias = (np.asarray(value, np.float64) for value in layer.get_weights())
-    mean = np.asarray(norm.moving_mean, np.float64)
-    scale = 1 / np.sqrt(np.asarray(norm.moving_variance, np.float64) + norm.epsilon)
-    if norm.gamma is not None:
-        scale = scale * np.asarray(norm.gamma, np.float64)
-    shift = ((bias[0] if bias else 0) - mean) * scale
-    if norm.beta is not None:
-        shift = shift + np.asarray(norm.beta, np.float64)
+    scale, shift = scale_and_shift(norm)
+    shift = shift + (bias[0] if bias else 0) * scale
     per_channel = scale.reshape(kernel.shape[-2:]) if _is_depthwise(layer) else scale
     # + 0.0 makes the -0.0 of a zero weight with a negative scale a plain zero
     return [(kernel * per_channel + 0.0).astype(np.float32), shift.astype(np.float32)]
+
+
+def scale_and_shift(norm: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The norm in inference as scale x + shift: two (channels,) float64."""
+    scale = 1 / np.sqrt(np.asarray(norm.moving_variance, np.float64) + norm.epsilon)
+    if norm.gamma is not None:
+        scale = scale * np.asarray(norm.gamma, np.float64)
+    shift = -np.asarray(norm.moving_mean, np.float64) * scale
+    return scale, shift if norm.beta is None else shift + np.asarray(norm.beta, np.float64)
+
+
+def _normalizes_channels(call: Call) -> bool:
+    last = call.operation.axis in (-1, len(call.output.shape) - 1)
+    return last and getattr(call.operation, "quantization_mode", None) is None
+
+
+def _reads_maps(call: Call, behind: list[Any]) -> bool:
+    """Whether it reads feature maps, or pooled ones, that a convolution has made."""
+    source = call.tensors[0]
+    return len(source.shape) == 4 and any(source is made for made in behind)
 
 
 def _is_depthwise(layer: Any) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 from edgeprune.export.passes.layer_graph import Call, LayerGraph
 
+CHANNELS_FIRST = "channels come first; TFLite's layout has them last"
 SHARED = "the layer is called more than once, and the change would reach its other calls"
 
 
@@ -33,7 +34,7 @@ def layer_refusal(graph: LayerGraph, call: Call) -> str | None:
     if graph.is_shared(call):
         return SHARED
     if getattr(call.operation, "data_format", "channels_last") != "channels_last":
-        return "channels come first; TFLite's layout has them last"
+        return CHANNELS_FIRST
     if getattr(call.operation, "quantization_mode", None) or getattr(call.operation, "lora_enabled", False):
         return "the layer is quantized or has LoRA weights"
     return None

@@ -128,10 +128,16 @@ class LayerGraph:
         tensors = {id(old): new for old, new in zip(self.inputs, new_inputs, strict=True)}
         made: dict[int, Any] = {}
         names = {layer.name for layer in (tensor._keras_history.operation for tensor in new_inputs)}
+        # names of outputs that another call makes now; a layer that had one and stays gets a number
+        moved = {
+            original._keras_history.operation.name
+            for old, original in zip(self.outputs, self.model.outputs, strict=True)
+            if (maker := self.producer(old)) is not None and maker.name != original._keras_history.operation.name
+        }
         for call in self.calls:
             key = id(call.operation)
             if key not in made:
-                made[key] = _remake(call, _free_name(call.name, names))
+                made[key] = _remake(call, _free_name(call.name, names | moved))
                 names.add(made[key].name)
             args, kwargs = keras.tree.map_structure(
                 lambda value: tensors.get(id(value), value), (call.args, call.kwargs)

@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from edgeprune.export.passes.layer_checks import is_a, is_operation, layer_refusal
+from edgeprune.export.passes.end_by_depth_to_space import leaves_cluster, turned_back
+from edgeprune.export.passes.layer_checks import CHANNELS_FIRST, is_a, is_operation, layer_refusal
 from edgeprune.export.passes.layer_graph import Call, LayerGraph, remade
 from edgeprune.export.passes.report import PassReport, Refusal
-from edgeprune.export.passes.windows import CONVOLUTIONS, Windows, layer_takes, same_refusal, windows_of
+from edgeprune.export.passes.windows import CONVOLUTIONS, Windows, layer_takes, windows_of
 
 NAME = "mirror_image"
 EXACTNESS = "exact: the same products, summed in another order"
@@ -39,9 +40,6 @@ def run(graph: LayerGraph) -> PassReport:
     reached = _calls_behind(graph, images)
     if not any(_would_gain(graph, call) for call in reached):
         return PassReport(NAME, EXACTNESS)
-    blocked = same_refusal(graph)
-    if blocked is not None:
-        return PassReport(NAME, EXACTNESS, (), (Refusal(reached[0].name, blocked),))
     stems = [_stem(graph, image) for image in images]
     if None in stems:
         why = "an image does not go through one chain of layers to a Conv2D, where it could be mirrored"
@@ -64,14 +62,16 @@ def run(graph: LayerGraph) -> PassReport:
         if is_a(call, "ZeroPadding2D") and any(call is other for other in graph.calls):
             padding = tuple((after, before) for before, after in call.operation.padding)
             graph.replace(call, graph.insert(call, remade(call.operation, padding=padding), *call.tensors))
+        elif leaves_cluster(graph, call):
+            turned_back(graph, call)
     return PassReport(NAME, EXACTNESS, tuple(changed))
 
 
 def refusal(graph: LayerGraph, call: Call) -> str | None:
     """Why a call that reads images can't run mirrored."""
     if getattr(call.operation, "data_format", "channels_last") != "channels_last":
-        return "channels come first; TFLite's layout has them last"
-    if is_a(call, *_POOLINGS):
+        return CHANNELS_FIRST
+    if is_a(call, *_POOLINGS) or leaves_cluster(graph, call):
         return None
     if any(graph.is_output(made) and _is_image(made) for made in call.outputs):
         return "its output is an image of the model, and would come out mirrored"
@@ -107,7 +107,7 @@ def _convolution_refusal(graph: LayerGraph, call: Call) -> str | None:
         return (
             f"stride {call.operation.strides[0]}, padding {windows.padding()}: mirrored it would skip the first pixels"
         )
-    if windows.is_symmetric() and layer_takes(call) is None and not _mirrored(windows).is_symmetric():
+    if windows.is_symmetric() and layer_takes(graph, call) is None and not _mirrored(windows).is_symmetric():
         return "its symmetric padding would become unequal"
     return None
 
@@ -144,13 +144,14 @@ def _calls_behind(graph: LayerGraph, images: list[Any]) -> list[Call]:
     for call in graph.calls:
         if any(read is image for read in call.tensors for image in reached):
             calls.append(call)
-            reached += [made for made in call.outputs if _is_image(made)]
+            if not leaves_cluster(graph, call):
+                reached += [made for made in call.outputs if _is_image(made)]
     return calls
 
 
 def _would_gain(graph: LayerGraph, call: Call) -> bool:
     """Whether a convolution that sparse kernels could take becomes symmetric."""
-    if not is_a(call, *CONVOLUTIONS) or call.operation.strides != (2, 2) or layer_takes(call) is not None:
+    if not is_a(call, *CONVOLUTIONS) or call.operation.strides != (2, 2) or layer_takes(graph, call) is not None:
         return False
     windows = windows_of(graph, call)
     return isinstance(windows, Windows) and not windows.is_symmetric() and _mirrored(windows).is_symmetric()

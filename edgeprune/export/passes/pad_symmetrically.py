@@ -6,10 +6,10 @@ The sampling grid moves by one pixel, so outputs change: short fine-tuning must 
 
 from __future__ import annotations
 
-from edgeprune.export.passes.layer_checks import is_a, layer_refusal
+from edgeprune.export.passes.layer_checks import is_a
 from edgeprune.export.passes.layer_graph import Call, LayerGraph, remade
 from edgeprune.export.passes.report import PassReport, Refusal
-from edgeprune.export.passes.windows import CONVOLUTIONS, Windows, layer_takes, same_refusal, windows_of
+from edgeprune.export.passes.windows import CONVOLUTIONS, Windows, symmetric_refusal, windows_of
 
 NAME = "pad_symmetrically"
 EXACTNESS = "moves the sampling grid of each layer by one pixel: fine-tune afterwards"
@@ -17,10 +17,7 @@ EXACTNESS = "moves the sampling grid of each layer by one pixel: fine-tune after
 
 def refusal(graph: LayerGraph, call: Call) -> str | None:
     """Why a stride-2 convolution keeps its padding."""
-    reason = layer_refusal(graph, call) or layer_takes(call)
-    if reason is not None:
-        return reason
-    windows = windows_of(graph, call)
+    windows = symmetric_refusal(graph, call)
     if isinstance(windows, str):
         return windows
     if any(axis.centered().count != axis.count for axis in windows.axes):
@@ -34,14 +31,13 @@ def run(graph: LayerGraph) -> PassReport:
     A cluster that begins at a symmetric stem and stops at a refused layer computes wrong numbers.
     """
     wanted, refusals = [], []
-    blocked = same_refusal(graph)
     for call in list(graph.calls):
         if not is_a(call, *CONVOLUTIONS) or call.operation.strides != (2, 2) or call.operation.kernel_size == (1, 1):
             continue
         windows = windows_of(graph, call)
         if isinstance(windows, Windows) and windows.is_symmetric():
             continue
-        reason = refusal(graph, call) or blocked
+        reason = refusal(graph, call)
         if reason is not None:
             refusals.append(Refusal(call.name, reason))
         else:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from edgeprune.export.passes.layer_checks import is_a
+from edgeprune.export.passes.layer_checks import is_a, layer_refusal
 from edgeprune.export.passes.layer_graph import Call, LayerGraph
 
 CONVOLUTIONS = ("Conv2D", "DepthwiseConv2D", "SeparableConv2D")
@@ -86,28 +86,44 @@ def windows_of(graph: LayerGraph, call: Call) -> Windows | str:
     return Windows((axes[0], axes[1]), source)
 
 
-def same_refusal(graph: LayerGraph) -> str | None:
-    """Why no padding should be changed: a stride-2 layer on an odd size, whose symmetric padding is TensorFlow's SAME.
-
-    The converter then writes SAME, even for a ZeroPadding2D, and sparse kernels refuse that. A cluster that has begun
-    at a symmetric stem would end there, and XNNPACK computes wrong numbers where a cluster ends in the middle.
-    """
-    for call in graph.calls:
-        if not is_a(call, *CONVOLUTIONS) or call.operation.strides != (2, 2) or call.operation.kernel_size == (1, 1):
-            continue
-        windows = windows_of(graph, call)
-        if isinstance(windows, Windows) and windows.is_symmetric() and any(axis.size % 2 for axis in windows.axes):
-            height, width = (axis.size for axis in windows.axes)
-            return (
-                f'the stride-2 layer "{call.name}" reads {height}x{width} values, an odd size, for which the converter '
-                "writes SAME and sparse kernels stop; use an input size that stays even, such as a multiple of 32"
-            )
-    return None
+def is_stem(graph: LayerGraph, call: Call) -> bool:
+    """Whether a call is a convolution of values that no convolution has made: of the image."""
+    if not is_a(call, "Conv2D"):
+        return False
+    waiting = [graph.producer(tensor) for tensor in call.tensors]
+    while waiting:
+        source = waiting.pop()
+        if source is not None:
+            if is_a(source, *CONVOLUTIONS, "Dense"):
+                return False
+            waiting += [graph.producer(tensor) for tensor in source.tensors]
+    return True
 
 
-def layer_takes(call: Call) -> str | None:
-    """Why XNNPACK's sparse kernels never take a stride-2 convolution, whatever its padding; None when they do.
+def is_accepted_stem(graph: LayerGraph, call: Call) -> bool:
+    """Whether sparse kernels can start at a call: 3x3, stride 2, of 3 channels, padded by 1 on all sides."""
+    if not is_a(call, "Conv2D"):
+        return False
+    layer = call.operation
+    accepted = (
+        (layer.kernel_size, layer.strides, layer.dilation_rate) == ((3, 3), (2, 2), (1, 1))
+        and (layer.groups, call.tensors[0].shape[-1]) == (1, 3)
+        and layer.data_format == "channels_last"
+    )
+    windows = windows_of(graph, call) if accepted else ""
+    return isinstance(windows, Windows) and windows.is_symmetric()
 
+
+def symmetric_refusal(graph: LayerGraph, call: Call) -> Windows | str:
+    """The windows of a stride-2 convolution that may be given symmetric padding, or why it keeps its own."""
+    reason = layer_refusal(graph, call) or layer_takes(graph, call)
+    return reason if reason is not None else windows_of(graph, call)
+
+
+def layer_takes(graph: LayerGraph, call: Call) -> str | None:
+    """Why XNNPACK's sparse kernels never take a convolution that is not 1x1, whatever its padding; None when they do.
+
+    A convolution of the image passes whatever its kernel: recast_stem makes 3x3 ones of 3 channels from it.
     Source: XNNPACK src/subgraph.c, the NCHW layout checks.
     """
     layer = call.operation
@@ -115,13 +131,13 @@ def layer_takes(call: Call) -> str | None:
         return f"dilation {layer.dilation_rate[0]}; sparse kernels take none"
     if is_a(call, "Conv2D"):
         channels = call.tensors[0].shape[-1]
-        if layer.kernel_size != (3, 3) or channels != 3 or layer.groups != 1:
-            height, width = layer.kernel_size
-            return (
-                f"a {height}x{width} stride-2 convolution of {channels} channels; sparse kernels take 3x3 "
-                "convolutions of 3 channels (the first layer), depthwise ones and 1x1 ones"
-            )
-        return None
+        if layer.groups == 1 and ((layer.kernel_size, channels) == ((3, 3), 3) or is_stem(graph, call)):
+            return None
+        height, width = layer.kernel_size
+        return (
+            f"a {height}x{width} convolution of {channels} channels, stride {layer.strides[0]}; sparse kernels take "
+            "3x3 convolutions of 3 channels (the first layer), depthwise ones and 1x1 ones"
+        )
     if is_a(call, "SeparableConv2D"):
         return "a SeparableConv2D; write it as a depthwise and a 1x1 convolution"
     if layer.depth_multiplier != 1:

@@ -97,7 +97,7 @@ def wide(**options):
     [
         ({"kernel_size": 7}, "7x7 depthwise kernel; sparse kernels take 3x3 and 5x5"),
         ({"kernel_size": 3, "depth_multiplier": 2}, "depth multiplier 2; sparse kernels take 1"),
-        ({"kind": "Conv2D", "filters": 4, "kernel_size": 3}, "a 3x3 stride-2 convolution of 4 channels"),
+        ({"kind": "Conv2D", "filters": 4, "kernel_size": 3}, "a 3x3 convolution of 4 channels, stride 2"),
         ({"kind": "SeparableConv2D", "filters": 4, "kernel_size": 3}, "write it as a depthwise and a 1x1 convolution"),
         ({"kernel_size": 3, "padding": "valid"}, "the output would have another size"),
     ],
@@ -249,8 +249,8 @@ def test_nothing_is_embedded_where_sparse_kernels_can_not_start():
     assert "sparse kernels can't start" in reasons(report)["down"]
 
 
-def test_an_odd_map_stops_every_padding_pass():
-    """20 -> 10 -> 5: the converter writes the last layer's symmetric padding as SAME."""
+def test_an_odd_map_is_symmetric_already():
+    """20 -> 10 -> 5 -> 3: the last layer's SAME pads (1, 1); valid_padding.py writes that for the runtime."""
     import keras
 
     layers = keras.layers
@@ -259,11 +259,11 @@ def test_an_odd_map_stops_every_padding_pass():
     x = layers.DepthwiseConv2D(3, strides=2, padding="same", name="even")(x)
     x = layers.DepthwiseConv2D(3, strides=2, padding="same", name="odd")(x)
     model = randomize(keras.Model(image, layers.GlobalAveragePooling2D()(x)))
-    for each in (pad_symmetrically, mirror_image, embed_depthwise):
-        _, report = run_alone(each, model)
-        assert report.changed == ()
-        assert all('"odd" reads 5x5 values' in reason for reason in reasons(report).values())
-        assert report.refusals
+    _, report = run_alone(pad_symmetrically, model)
+    assert (report.changed, report.refusals) == (("stem", "even"), ())
+    mirrored, report = run_alone(mirror_image, model)
+    assert report.refusals == ()
+    assert_same(model, mirrored)
 
 
 def test_one_refused_layer_keeps_the_padding_of_all():

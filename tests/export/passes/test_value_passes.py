@@ -232,7 +232,7 @@ def test_norms_are_folded_and_zeros_stay(name, options):
     assert of_class(rewritten, "BatchNormalization") == []
 
 
-def test_norms_that_stay_are_named():
+def test_norms_without_a_convolution_become_one():
     import keras
 
     layers = keras.layers
@@ -246,11 +246,28 @@ def test_norms_that_stay_are_named():
 
     model = model_of(body)
     rewritten, report = run_alone(fold_batchnorm, model)
+    assert set(report.changed) >= {"after_relu", "beside", "after_add"}
+    assert of_class(rewritten, "BatchNormalization") == []
+    assert_same(model, rewritten)
+    for name in ("after_relu", "beside", "after_add"):
+        kernel = rewritten.get_layer(f"{name}_affine").get_weights()[0]
+        assert np.count_nonzero(kernel) == 6 == np.count_nonzero(np.diagonal(kernel[0, 0]))
+
+
+def test_norms_that_stay_are_named():
+    import keras
+
+    layers = keras.layers
+    image = keras.Input((8, 8, 3))
+    x = layers.BatchNormalization(name="first")(image)
+    x = layers.Conv2D(4, 1, activation="relu")(x)
+    x = layers.GlobalAveragePooling2D()(x)
+    model = randomize(keras.Model(image, layers.BatchNormalization(name="pooled")(x)))
+    rewritten, report = run_alone(fold_batchnorm, model)
     assert report.changed == ()
     found = reasons(report)
-    assert '"active" lies between' in found["after_relu"]
-    assert '"twice" is also used without it' in found["beside"]
-    assert "follows Add" in found["after_add"]
+    assert found["first"] == "it follows the model's input, which has no kernel to fold it into"
+    assert found["pooled"] == "it follows GlobalAveragePooling2D, which has no kernel to fold it into"
     assert_same(model, rewritten)
 
 
