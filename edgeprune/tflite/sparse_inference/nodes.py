@@ -177,9 +177,8 @@ def _node(model: TfliteModel, op: int, rules: RuntimeRules) -> Node:
     elif name in ("PAD", "RESIZE_BILINEAR", "RESHAPE", "SLICE", "STRIDED_SLICE", "EXPAND_DIMS", "TRANSPOSE"):
         node.kind = {"PAD": "pad", "RESIZE_BILINEAR": "resize"}.get(name, "other")
         node.inputs = inputs[:1]
-    elif name == "FULLY_CONNECTED" and rules.dense_layers_join and operator.inputs[1] >= 0:
-        if model.stored_weight(inputs[1]) is not None:
-            node.kind, node.weight = "dense", inputs[1]
+    elif name == "FULLY_CONNECTED":
+        _describe_dense(model, node, operator, rules)
     elif name == "DEPTH_TO_SPACE":
         node.kind = "depth_to_space"
     elif name in UNARY_OPS:
@@ -194,6 +193,18 @@ def _node(model: TfliteModel, op: int, rules: RuntimeRules) -> Node:
             node.kind = "unary"
             node.inputs = [tensor for tensor in inputs if tensor not in numbers]
     return node
+
+
+def _describe_dense(model: TfliteModel, node: Node, operator: Any, rules: RuntimeRules) -> None:
+    """Fill in a dense layer that can join a cluster; any other stays "other"."""
+    if len(operator.inputs) < 2 or operator.inputs[1] < 0 or model.stored_weight(node.inputs[1]) is None:
+        return
+    keeps = bool(getattr(operator.builtinOptions, "keepNumDims", False))
+    if rules.dense_layers_join:
+        node.kind, node.weight = "dense", node.inputs[1]
+    elif keeps and len(_sizes(model, node.inputs[0])) == 4:
+        # On four dimensions that it keeps it is a 1x1 convolution in all but name.
+        node.kind, node.weight, node.kernel = "convolution", node.inputs[1], (1, 1)
 
 
 def _is_number(model: TfliteModel, tensor: int) -> bool:

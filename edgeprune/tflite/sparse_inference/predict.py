@@ -38,7 +38,9 @@ def predict(model: TfliteModel, runtime_package: str, runtime_version: str, isa:
     parts = [_follow(model, partition, rules) for partition in partitions(model, rules)]
     places = Places(model, parts, rules)
     clusters = tuple(describe(places, ops) for ops in found)
-    verdicts = {cluster.verdict for cluster in clusters}
+    verdicts: set[Verdict] = {cluster.verdict for cluster in clusters}
+    if {"sparse", "dense"} <= verdicts:
+        verdicts.add("partly")
     verdict = next((known for known in _WORST_FIRST if known in verdicts), nothing)
     return Prediction(verdict, "", verified, clusters)
 

@@ -60,7 +60,8 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Prediction:
-    """Whether sparse kernels will run. verdict: the worst of the clusters; "none" without a 1x1 convolution.
+    """Whether sparse kernels will run. verdict: the worst of the clusters, "partly" where some are sparse and others
+    dense; "none" without a 1x1 convolution.
 
     reason: one line when no cluster was looked at (the CPU or the runtime has no sparse kernels, or the runtime
     misreads the weights), else "".
