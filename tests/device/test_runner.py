@@ -1,6 +1,7 @@
 """The runner as a script of its own: requests, results, and what it refuses."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -156,3 +157,47 @@ def test_long_rounds_keep_each_nth_sample(tmp_path, monkeypatch):
     assert entry["kept_every"] > 1
     # Chosen from the fastest invoke of the warm-up, rounded: at most 1.5 times the limit, and fewer when slower.
     assert all(1 <= len(samples) <= 20 for samples in entry["rounds_ms"])
+
+
+def test_each_round_is_printed_as_soon_as_it_is_done(tmp_path, capsys):
+    models = [model(tmp_path, "a.tflite"), model(tmp_path, "b.tflite")]
+    _, result = run(tmp_path, {**BENCH, "models": models, "stream": True})
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["round"] for line in lines] == [0, 1, 2]
+    for number, line in enumerate(lines):
+        assert line["rounds_ms"] == [entry["rounds_ms"][number] for entry in result["models"]]
+
+
+def test_rounds_that_are_done_are_left_out(tmp_path, capsys):
+    _, result = run(tmp_path, {**BENCH, "models": [model(tmp_path)], "first_round": 2})
+    assert len(result["models"][0]["rounds_ms"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "@edgeprune round 0 2" in captured.err
+    assert "@edgeprune round 0 1" not in captured.err
+
+
+def test_peak_memory_grows_with_the_model(tmp_path):
+    """Weights of 16 MB more take at least as much; Python and the runtime are not in it."""
+    large = ModelFile()
+    units = 2048
+    source, sink = large.tensor((1, units)), large.tensor((1, units))
+    large.op(
+        "FULLY_CONNECTED", [source, large.tensor((units, units), data=np.ones((units, units), np.float32)), -1], [sink]
+    )
+    large.inputs, large.outputs = [source], [sink]
+    models = [model(tmp_path, "small.tflite"), model(tmp_path, "large.tflite", large)]
+    _, result = run(tmp_path, {**BENCH, "models": models})
+    small_kb, large_kb = (entry["peak_rss_kb"] for entry in result["models"])
+    assert 0 < small_kb < 50_000
+    assert 16_000 <= large_kb - small_kb < 64_000
+
+
+def test_the_run_is_kept_on_the_fastest_cores(tmp_path):
+    """In a process of its own: pinning lasts."""
+    request = {**BENCH, "models": [model(tmp_path)], "result": str(tmp_path / "result.json")}
+    subprocess.run([sys.executable, str(RUNNER)], input=json.dumps(request), text=True, check=True, timeout=60)
+    machine = json.loads((tmp_path / "result.json").read_text())["machine"]
+    cores = sorted(os.sched_getaffinity(0))
+    assert machine["pinned"] == runner.fastest_cores(runner.core_speeds(cores), 1)
+    assert set(machine["pinned"]) <= set(cores)

@@ -1,0 +1,38 @@
+"""What OpenSSH's client says, as it says it, and what edgeprune makes of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from edgeprune.device.ssh.address import SshAddress
+from edgeprune.device.ssh.faults import Unreachable, login_error, quoted
+from edgeprune.errors import DeviceError
+
+pytestmark = pytest.mark.unit
+
+PI = SshAddress("board", "pi", 2222)
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "transient"),
+    [
+        ("ssh: connect to host board port 2222: No route to host\r\n", "can't be reached", True),
+        ("ssh: connect to host board port 2222: Connection timed out\n", "can't be reached", True),
+        ("kex_exchange_identification: Connection closed by remote host\n", 'could not log in to pi@board: "kex', True),
+        ("pi@board: Permission denied (publickey,keyboard-interactive).\n", "ssh-copy-id -p 2222 pi@board", False),
+        ("Received disconnect from 10.0.0.7: Too many authentication failures\n", "accepts none", False),
+        ("/home/u/.ssh/config: line 3: Bad configuration option: forwardx\n", "Bad configuration option", True),
+        ("", 'could not log in to pi@board: "nothing"', True),
+    ],
+)
+def test_each_becomes_one_line(words, message, transient):
+    error = login_error(PI, words)
+    assert message in str(error)
+    assert isinstance(error, DeviceError)
+    assert isinstance(error, Unreachable) == transient
+    assert "\n" not in str(error)
+
+
+def test_words_of_others_are_shown_on_one_printable_line():
+    assert quoted("first\n\x1b[31mred\x07\r\n\n") == "?[31mred?"
+    assert len(quoted("x" * 5000)) == 200
