@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -59,20 +59,16 @@ def test_shipped_boards_are_consistent(name: str) -> None:
     assert int8.conv_gmacs > float32.conv_gmacs
     for rates in target.cost.values():
         assert rates.depthwise_gmacs < rates.conv_gmacs
-        assert math.isclose(rates.copy_gb_s, 2 * target.copy_mb_s / 1000, rel_tol=0.01)
+        assert 0 < rates.error < 0.5
     assert target.transport == ("local" if name == "host" else "ssh" if name.startswith("rpi") else "adb")
     assert (target.budget.size_ratio, target.budget.max_accuracy_drop) == (0.4, 0.01)
 
 
-# XNNPACK README, ARM64 on a Pi 4: the published row and the MACs of the two networks' own papers.
-@pytest.mark.parametrize(("mode", "published_ms"), [("none", 77), ("int8", 24)])
-def test_rpi4_rates_explain_mobilenet_v1(mode: str, published_ms: float) -> None:
-    """569 M MACs (17.4 M depthwise), 34 operations with paddings, about 13.4 M values in and out, 4.2 M weights."""
-    rates = load_target("rpi4").cost[mode]
-    width = 4 if mode == "none" else 1
-    compute_ms = 551.4 / rates.conv_gmacs + 17.4 / rates.depthwise_gmacs
-    moved_ms = (13.4 + 4.2) * width / rates.copy_gb_s
-    assert compute_ms + moved_ms + 34 * rates.op_us / 1000 == pytest.approx(published_ms, rel=0.1)
+def test_threads_share_what_is_not_serial() -> None:
+    """A fifth is serial: on 1, 2 and 4 threads 1, 0.6 and 0.4 of the time."""
+    rates = dataclasses.replace(load_target("rpi4").cost["none"], serial=0.2)
+    assert rates.time_ratio(1, 2) == pytest.approx(0.6)
+    assert rates.time_ratio(4, 1) == pytest.approx(2.5)
 
 
 A53_OR_AVX = ("rpi3", "rpi-zero-2w", "host")
