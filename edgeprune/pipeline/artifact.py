@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,10 +26,14 @@ from edgeprune.validate.metric import evaluate_keras, evaluate_tflite
 
 @dataclass(frozen=True)
 class Sizes:
-    """File size and peak RAM (activations as the runtime places them, plus loaded weights) of a TFLite file."""
+    """File size and peak RAM (activations as the runtime places them, plus loaded weights) of a TFLite file.
+
+    passed_over: why the best form of it could not be shipped, "" where it is.
+    """
 
     size_bytes: int
     ram_bytes: int
+    passed_over: str = ""
 
 
 class Ships(Protocol):
@@ -66,6 +70,7 @@ def write_tflite(ships: Ships, model: Any, mode: str, path: Path, *, sparse: boo
     )
     runtime = ships.target.runtime
     failing: list[Trap] = []
+    passed_over = ""
     for laid_out, encoded in _forms(model, mode, sparse and verdict.allowed):
         content = convert(
             laid_out, mode, ships.representative, per_channel_dense=verdict.per_channel_dense, sparse=encoded
@@ -74,7 +79,8 @@ def write_tflite(ships: Ships, model: Any, mode: str, path: Path, *, sparse: boo
         found = traps(path, runtime.package, runtime.version, ships.target.isa)
         failing = [trap for trap in found if trap.severity == "fails"]
         if not failing:
-            return sizes_of(path)
+            return replace(sizes_of(path), passed_over=passed_over)
+        passed_over = passed_over or failing[0].reason
     raise ValidationError(
         f"the {mode} model would fail on {ships.target.title}: {failing[0].reason}; {failing[0].remedy}"
     )

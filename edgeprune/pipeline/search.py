@@ -200,7 +200,7 @@ class _Search:
         export = job.stages.run(name, work)
         sparse = export["sparse_inference"]
         if sparse is not None and goal.mode in FLOAT_MODES:
-            check_engaged(job, sparse["verdict"], sparse["reason"])
+            check_engaged(job, sparse["verdict"], export["passed_over"] or sparse["reason"])
         return {"stage": name, **export}
 
 

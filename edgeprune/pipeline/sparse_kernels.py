@@ -80,10 +80,10 @@ def look_for_sparse_kernels(
         zeroed = load_model(copy, allow_lambda=allow_lambda)
         copy.unlink()
         RampPruning(zeroed, options.pattern or "unstructured", options.final_sparsity).finish()
-        write_tflite(ships, zeroed, mode, path, sparse=True)
+        passed_over = write_tflite(ships, zeroed, mode, path, sparse=True).passed_over
         found = sparse_inference(ships.target, path)
         share = file_latency_ms(ships.target, path) / file_latency_ms(ships.target, baseline)
-        return SparseKernels(found["verdict"], found["reason"], layout, share)
+        return SparseKernels(found["verdict"], passed_over or found["reason"], layout, share)
 
     kept = tried(model, KEPT)
     if kept.verdict in ("dense", "broken"):

@@ -7,7 +7,7 @@ import pytest
 
 from edgeprune.export.convert import convert
 from edgeprune.pipeline.analysis import analyse
-from edgeprune.pipeline.artifact import Sizes, sizes_of
+from edgeprune.pipeline.artifact import Sizes, file_latency_ms, sizes_of
 from edgeprune.pipeline.costs import corrections_from, plan_costs
 from edgeprune.plan.uniform import uniform
 from edgeprune.target import load_target
@@ -47,10 +47,12 @@ def test_a_cut_model_is_as_large_as_predicted(dense, mode, tmp_path):
     """
     target = load_target("rpi4")
     whole = real(dense.model, mode, tmp_path)
-    corrections = corrections_from(dense.network, target, mode, whole.size_bytes, whole.ram_bytes)
+    latency_ms = file_latency_ms(target, tmp_path / "m.tflite")
+    corrections = corrections_from(dense.network, target, mode, whole.size_bytes, whole.ram_bytes, latency_ms)
     costs = plan_costs(dense.network, target, mode, corrections)
     assert costs.exact(dense.network.full)["size_bytes"] == whole.size_bytes
     assert costs.exact(dense.network.full)["ram_bytes"] == whole.ram_bytes
+    assert costs.exact(dense.network.full)["latency_ms"] == pytest.approx(latency_ms)
     # what no prediction knows (names, the graph, the input's own type) is small
     kilobytes = 6000 if mode == "dynamic" else 1000
     assert abs(corrections.size_bytes) < 6000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -38,11 +39,13 @@ def mobile():
     return model
 
 
-def build(model, target, folder):
+OPTIONS = ep.Options(strategy="sparse", sparsity=0.9, epochs=1, rounds=1, quantize="float16", allow_dense_kernels=True)
+
+
+def build(model, target, folder, options=OPTIONS):
     y = np.arange(96) % 3
     x = np.random.default_rng(0).normal(0, 0.5, (96, 16, 16, 3)).astype(np.float32)
     x[np.arange(96), :, :, y] += 1
-    options = ep.Options(strategy="sparse", sparsity=0.9, epochs=1, rounds=1, quantize="float16")
     budget = ep.Budget(size_ratio=1.0, max_accuracy_drop=1)
     return ep.build(model, target, train=(x, y), budget=budget, options=options, output=folder)
 
@@ -51,8 +54,9 @@ def test_sparse_kernels_run_on_a_board(mobile, tmp_path):
     result = build(mobile, "rpi4", tmp_path)
     assert lint(result.tflite, ep.load_target("rpi4")).sparse_inference.verdict == "sparse"
     found = json.loads((tmp_path / "report.json").read_text())["sparse_inference"]
-    assert found == {"engaged": True, "how_known": "predicted", "reason": ""}
-    assert any("will run sparse kernels, predicted from the file" in note for note in result.report.notes)
+    counts = {"instructions_dense": None, "instructions_sparse": None}
+    assert found == {"engaged": True, "how_known": "predicted", "reason": ""} | counts
+    assert any("runs sparse kernels (predicted from the file)" in note for note in result.report.notes)
     assert result.report.parity.passed
 
 
@@ -84,6 +88,9 @@ def test_a_layout_that_the_board_would_compute_wrongly_is_not_shipped(tmp_path):
     result = build(model, "rpi4", tmp_path / "build")
     assert lint(result.tflite, rpi4).passed
     assert result.report.result.size_bytes < result.report.baseline.size_bytes
+    strict = replace(OPTIONS, allow_dense_kernels=False)
+    with pytest.raises(ep.ValidationError, match="would run no sparse kernels on this model: .*CONV_2D"):
+        build(model, "rpi4", tmp_path / "strict", strict)
 
 
 def _zeroed(model):
