@@ -61,16 +61,16 @@ def parse_model(content: bytes, name: str) -> TfliteModel:
 
 
 def _read_bytes(path: Path) -> bytes:
-    if not path.exists():
-        raise InputError(f"{path} does not exist; give the path of a .tflite file")
-    if not path.is_file():
-        raise InputError(f"{path} is not a file; give the path of a .tflite file")
     try:
+        if not path.exists():
+            raise InputError(f"{path} does not exist; give the path of a .tflite file")
+        if not path.is_file():
+            raise InputError(f"{path} is not a file; give the path of a .tflite file")
         if path.stat().st_size > MAX_BYTES:
             raise InputError(f"{path} has {path.stat().st_size} bytes; a TFLite model has at most {MAX_BYTES}")
         return path.read_bytes()
     except OSError as error:
-        raise InputError(f"{path} can't be read: {error.strerror}; check its permissions") from error
+        raise InputError(f"{path} can't be read: {error.strerror}; check its name and permissions") from error
 
 
 def _normalize(tree: Any) -> None:

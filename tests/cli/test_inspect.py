@@ -72,6 +72,13 @@ def test_a_nan_scale_gives_valid_json(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["inputs"][0]["scale"] is None
 
 
+def test_a_name_too_long_for_the_file_system(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["inspect", "a" * 300])
+    assert end.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("content", "message"), [(None, "does not exist"), (b"", "empty"), (b"\x10\0\0\0TFL3", "damaged")]
 )

@@ -7,6 +7,7 @@ import zlib
 import numpy as np
 import pytest
 import scipy.sparse
+from ai_edge_litert import schema_py_generated as schema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -150,8 +151,15 @@ def no_indices(sparsity) -> None:
     sparsity.dimMetadata[1].arrayIndices = None
 
 
+def falling_segments(sparsity) -> None:
+    """One row claims two billion blocks, the next one takes them back: the sum agrees."""
+    sparsity.dimMetadata[1].arraySegmentsType = schema.SparseIndexVector.Int32Vector
+    sparsity.dimMetadata[1].arraySegments = schema.Int32VectorT(values=np.array([0, 1, 2**31 - 1, 3, 4], np.int32))
+
+
 @pytest.mark.parametrize(
-    "change", [huge_level, negative_level, no_order, twice_in_order, other_axis, no_levels, no_indices]
+    "change",
+    [huge_level, negative_level, no_order, twice_in_order, other_axis, no_levels, no_indices, falling_segments],
 )
 def test_damaged_indices_are_left_out(change):
     assert damage(change) == ["kernel"]
