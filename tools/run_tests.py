@@ -98,7 +98,7 @@ TIERS = (
     Tier("keras", lambda: lacks_module("tensorflow", "keras")),
     Tier("zoo", zoo_is_left_out),
     Tier("emulator", lacks_emulator),
-    Tier("device", lacks_device_programs, may_be_empty=True),
+    Tier("device", lacks_device_programs),
 )
 
 

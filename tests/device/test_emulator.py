@@ -6,6 +6,8 @@ import json
 import os
 import resource
 import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +17,15 @@ import pytest
 from edgeprune.boards.board import find_board
 from edgeprune.boards.setup import board_state, setup_board
 from edgeprune.cli.main import main
+from edgeprune.device.devices import open_device
 from edgeprune.device.emulator import EmulatorTransport
 from edgeprune.device.instructions import bench_instructions, count_instructions
 from edgeprune.device.outputs import device_outputs
-from edgeprune.device.transport import RunRequest
+from edgeprune.device.transport import RunRequest, Transport
 from edgeprune.errors import DeviceError, InputError
 from edgeprune.records.instructions import InstructionCounts
 from edgeprune.target import Runtime
+from tests.device.contract import TransportContract
 
 pytestmark = pytest.mark.emulator
 
@@ -280,3 +284,26 @@ def test_two_runtimes_side_by_side(models: dict[str, Path]) -> None:
 def test_nothing_is_left_behind(boards: str) -> None:
     assert not list(Path(boards).rglob("*.partial"))
     assert not [name for name in os.listdir() if name.endswith(".core")]
+
+
+class TestContract(TransportContract):
+    """The contract of all transports; this one counts and has no times."""
+
+    measures, counts = False, True
+
+    @pytest.fixture
+    def temporary(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """The folder that temporary files go to."""
+        folder = tmp_path / "tmp"
+        folder.mkdir()
+        monkeypatch.setattr("tempfile.tempdir", str(folder))
+        return folder
+
+    @pytest.fixture
+    def transport(self, temporary: Path) -> Iterator[Transport]:
+        with closing(open_device(PI4)) as transport:
+            yield transport
+
+    @pytest.fixture
+    def remains(self, temporary: Path) -> Callable[[], list[str]]:
+        return lambda: sorted(path.name for path in temporary.iterdir())

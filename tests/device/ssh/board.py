@@ -139,6 +139,15 @@ class Board:
         text = "&".join(f"{key}={quote(value, safe='/')}" for key, value in query.items() if value)
         return f"ssh://{USER}@127.0.0.1:{self.port}" + (f"?{text}" if text else "")
 
+    def wait_for_run(self, wait_secs: float = 20.0) -> bool:
+        """Whether a run has its files on the board by then."""
+        deadline = time.monotonic() + wait_secs
+        while time.monotonic() < deadline:
+            if list(self.home.glob(f".cache/edgeprune/{PREFIX}*/request.json")):
+                return True
+            time.sleep(0.02)
+        return False
+
     def remains(self, wait_secs: float = 5.0) -> list[str]:
         """Folders of runs on the board, after the agent had time to clean up."""
         deadline = time.monotonic() + wait_secs
