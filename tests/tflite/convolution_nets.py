@@ -213,12 +213,14 @@ class Net:
         self.file.op(name, [x], [out], options=("Pool2DOptions", options))
         return out
 
-    def dense(self, x: int, units: int, *, zeros: float = 0.0, act: str = "none", version: int = 1) -> int:
-        """FULLY_CONNECTED on the last axis."""
-        batch, features = self.shape(x)[0], self.shape(x)[-1]
+    def dense(
+        self, x: int, units: int, *, zeros: float = 0.0, act: str = "none", version: int = 1, keep: bool = False
+    ) -> int:
+        """FULLY_CONNECTED on the last axis; keep: with the other axes as they are."""
+        batch, *others, features = self.shape(x)
         weight = self.weight((units, features), zeros)
-        out = self.file.tensor((batch, units))
-        options = schema.FullyConnectedOptionsT(fusedActivationFunction=_ACTIVATION[act])
+        out = self.file.tensor((batch, *others, units) if keep else (batch, units))
+        options = schema.FullyConnectedOptionsT(fusedActivationFunction=_ACTIVATION[act], keepNumDims=keep)
         inputs = [x, weight, self.constant(0.1, (units,))]
         self.file.op("FULLY_CONNECTED", inputs, [out], version=version, options=("FullyConnectedOptions", options))
         return out
@@ -251,6 +253,14 @@ class Net:
         out = self.file.tensor((batch, height * block, width * block, channels // block**2))
         options = schema.DepthToSpaceOptionsT(blockSize=block)
         self.file.op("DEPTH_TO_SPACE", [x], [out], options=("DepthToSpaceOptions", options))
+        return out
+
+    def space_to_depth(self, x: int, block: int = 2) -> int:
+        """SPACE_TO_DEPTH."""
+        batch, height, width, channels = self.shape(x)
+        out = self.file.tensor((batch, height // block, width // block, channels * block**2))
+        options = schema.SpaceToDepthOptionsT(blockSize=block)
+        self.file.op("SPACE_TO_DEPTH", [x], [out], options=("SpaceToDepthOptions", options))
         return out
 
     def concat(self, a: int, b: int) -> int:

@@ -31,6 +31,7 @@ _BY_LETTERS = {
         end_mean_keep_reshape_dense end_mean_axes_13 end_mean_axes_23 end_mean_axes_321 end_mean_keep_axes_321
         end_mean_axes_012 end_mean_conv_conv end_mean_square gate_then_one_channel input_twice
         stem_activation_alone head_dense_big_sparse head_cast two_heads pooled_is_an_output only_dense_is_sparse
+        gate_dense gate_dense_big_sparse dense_on_map maps_leave_by_depth_to_space two_stems_for_four_channels
     """,
     "WWWWWWWd": """
         depthwise_7_stride_1_same depthwise_3_stride_2_same depthwise_3_stride_2_valid_pad_0_1
@@ -42,14 +43,14 @@ _BY_LETTERS = {
         end_mean_axes_2 end_mean_keep_axes_2 end_mean_keep_axes_13 end_mean_keep_axes_23 end_mean_keep_axes_012
         end_mean_keep_channels end_sum_keep end_mean_softmax end_gate gate_then_average_pool
         gate_then_log_softmax gate_then_concat gate_then_unary gate_then_resize output_in_the_middle
-        two_gates_and_an_output
+        two_gates_and_an_output padding_with_two_readers
     """,
     "dddddddd": """
         zeros_40 zeros_60 zeros_66 int8_storage_zeros_60 stem_same stem_same_odd stem_pad_0_1 stem_pad_2_2
         stem_no_pad stem_stride_1 stem_5x5 stem_1x1_on_input stem_twice stem_dilated conv_tanh binary_sub
         binary_maximum binary_minimum gate_reshape gate_hard_rank_0 end_max end_average_pool end_convolution
         end_flatten stem_then_pool broken_but_dense stem_4_channels stem_to_mean not_delegated_inside
-        head_and_pool
+        head_and_pool gate_dense_big
     """,
     "ddWWWFFd": """
         float16_zeros_60 float16_stem_same float16_zeros_40 float16_zeros_50 float16_hinted_zeros_0
@@ -68,7 +69,7 @@ _BY_LETTERS = {
         maximum_constant minimum_constant_rank_0
     """,
     "FFFWWWWd": """
-        end_mean_conv end_mean_conv_reshape
+        end_mean_conv end_mean_conv_reshape end_mean_dense_4d_reshape
     """,
     "SSSSSWWd": """
         end_mean_keep_dense end_mean_keep_dense_big_zeros_90

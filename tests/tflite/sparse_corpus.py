@@ -137,6 +137,17 @@ def _gate(net: Net, x: int, *, keep: bool = True, hard: str | None = None, reduc
     return net.binary("MUL", x, gate)
 
 
+def _dense_gate(net: Net, x: int, *, units: int = 16, zeros: float = 0.0) -> int:
+    """Squeeze-excite by dense layers that keep four dimensions."""
+    squeezed = net.dense(net.reduce(x, keep=True), units, zeros=zeros, act="relu", version=5, keep=True)
+    gate = net.dense(squeezed, net.shape(x)[3], zeros=zeros, version=5, keep=True)
+    return net.binary("MUL", x, net.unary("LOGISTIC", gate))
+
+
+_inside("gate_dense", _dense_gate)
+_inside("gate_dense_big", lambda net, x: _dense_gate(net, x, units=1024))
+_inside("gate_dense_big_sparse", lambda net, x: _dense_gate(net, x, units=1024, zeros=0.9))
+_inside("dense_on_map", lambda net, x: net.dense(x, 64, zeros=0.9, act="relu", version=5, keep=True))
 _inside("gate", _gate)
 _inside("gate_sum", lambda net, x: _gate(net, x, reduce="SUM"))
 _inside("gate_reshape", lambda net, x: _gate(net, x, keep=False))
@@ -169,6 +180,12 @@ _family(
     lambda net: net.softmax(net.reshape(net.conv(net.reduce(_body(net), keep=True), 10, zeros=0.0), (1, 10))),
 )
 _family("end_mean_conv_logistic", lambda net: net.unary("LOGISTIC", net.conv(net.reduce(_body(net), keep=True), 10)))
+_family(
+    "end_mean_dense_4d_reshape",
+    lambda net: net.softmax(
+        net.reshape(net.dense(net.reduce(_body(net), keep=True), 10, version=5, keep=True), (1, 10))
+    ),
+)
 _family("end_mean_keep_dense", lambda net: net.dense(net.reduce(_body(net), keep=True), 10))
 for zeros in (0.0, 0.9):
     _family(
@@ -239,6 +256,30 @@ for percent in (0, 10, 25, 32):
         return net.pack(net.dense(net.reduce(_body(net)), 10, zeros=0.5))
 
     CASES[f"float16_hinted_zeros_{percent}"] = CASES.pop("_float16")
+
+
+@case
+def maps_leave_by_depth_to_space(sparse: bool) -> bytes:
+    """SPACE_TO_DEPTH undoes it, outside the cluster."""
+    net = Net(sparse=sparse)
+    maps = net.depth_to_space(_body(net))
+    return net.pack(net.conv(net.space_to_depth(maps), 10))
+
+
+@case
+def padding_with_two_readers(sparse: bool) -> bytes:
+    net = Net(sparse=sparse)
+    padded = net.pad(net.conv(net.stem(), 32), 1, 1)
+    both = [net.conv(net.depthwise(padded, stride=2, padding="valid"), 32) for _ in range(2)]
+    return net.pack(net.head(net.binary("ADD", *both)))
+
+
+@case
+def two_stems_for_four_channels(sparse: bool) -> bytes:
+    """What recast_stem writes: one tile for each three channels."""
+    net = Net(sparse=sparse)
+    parts = [net.conv(net.pad(net.input, 1, 1), 16, 3, stride=2, act="none") for _ in range(2)]
+    return net.pack(net.head(net.block(net.binary("ADD", *parts, act="relu"))))
 
 
 @case

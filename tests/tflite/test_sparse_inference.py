@@ -79,7 +79,7 @@ STOPS = {
     "stem_same": (("CONV_2D", "stem-padding"), "ZeroPadding2D(1)"),
     "stem_pad_0_1": (("CONV_2D", "stem-padding"), "ZeroPadding2D(1)"),
     "stem_5x5": (("CONV_2D", "convolution-kernel"), "stem"),
-    "stem_4_channels": (("CONCATENATION", "operation"), "replace"),
+    "stem_4_channels": (("CONV_2D", "stem-channels"), "3 channels"),
     "stem_1x1_on_input": (("CONV_2D", "outside-input"), "begin"),
     "depthwise_3_stride_2_same": (("DEPTHWISE_CONV_2D", "depthwise-padding"), "5x5"),
     "depthwise_5_stride_2_valid_pad_1_2": (("DEPTHWISE_CONV_2D", "depthwise-padding"), "5x5"),
@@ -233,3 +233,22 @@ def test_csr_encoding_holds_what_it_was_given():
     assert values.tolist() == [1, 2, 3]
     assert parameters.dimMetadata[1].arraySegments.values.tolist() == [0, 1, 3]
     assert parameters.dimMetadata[1].arrayIndices.values.tolist() == [1, 0, 2]
+
+
+@pytest.mark.parametrize("case", ["stem_5x5", "stem_stride_1", "stem_4_channels"])
+def test_nothing_before_a_refused_stem_is_blamed(case):
+    """The stem is the first convolution, whatever its form; a CONCATENATION before it is no part of a cluster."""
+    cluster = only_cluster(case)
+    assert cluster.verdict == "dense"
+    assert [found.name for found in cluster.findings][:1] == ["CONV_2D"]
+    assert cluster.stop.rule in ("convolution-kernel", "stem-channels")
+
+
+def test_a_file_with_a_sparse_and_a_dense_cluster_runs_partly_sparse():
+    net = Net()
+    ended = net.depth_to_space(net.block(net.block(net.stem())))
+    # behind the RESHAPE a cluster of its own begins, without a stem
+    again = net.conv(net.reshape(net.reshape(ended, (1, 4096)), (1, 16, 16, 16)), 32)
+    prediction = predict(parse_model(net.pack(again), "m"), "ai-edge-litert", "2.3.0", ARM)
+    assert [cluster.verdict for cluster in prediction.clusters] == ["sparse", "dense"]
+    assert prediction.verdict == "partly"

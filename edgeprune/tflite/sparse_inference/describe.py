@@ -142,13 +142,21 @@ def _after(places: Places, ops: list[int]) -> set[int]:
 
 
 def _is_stem(places: Places, op: int) -> bool:
-    """Whether an operation is a convolution with which a cluster could begin."""
-    if op not in places.nodes:
+    """Whether an operation is the first convolution: what stands before that is no part of a cluster."""
+    model = places.model
+    if model.op_names[op] != "CONV_2D" or _is_1x1(model, op):
         return False
-    at, number = places.nodes[op]
-    graph = places.parts[at].state.graph
-    node = graph.nodes[number]
-    return node.kind == "convolution" and node.kernel == (3, 3) and graph.shape(node.inputs[0])[3:] == (3,)
+    waiting, seen = [op], {op}
+    while waiting:
+        sources = {model.producers.get(int(tensor)) for tensor in model.main.operators[waiting.pop()].inputs}
+        for source in sources:
+            if source is None or source in seen:
+                continue
+            if model.op_names[source] in ("CONV_2D", "DEPTHWISE_CONV_2D"):
+                return False
+            seen.add(source)
+            waiting.append(source)
+    return True
 
 
 def _refused(places: Places, ops: list[int], before: set[int], after: set[int]) -> list[Finding]:
