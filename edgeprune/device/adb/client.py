@@ -12,6 +12,7 @@ import secrets
 import shutil
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from edgeprune.tflite.model import text as printable
 
 COMMAND_SECS = 30.0
 _CONNECT_SECS = 10.0
+_POLL_SECS = 0.2
 # The slowest link that is waited for, USB 1 or a bad Wi-Fi
 _BYTES_PER_SEC = 250_000
 # What only the device itself can have said about a file; anything else in a failed transfer is the link's fault.
@@ -81,12 +83,14 @@ def find_program() -> str:
     return found
 
 
-def run_adb(program: str, arguments: Sequence[str], timeout_secs: float) -> Finished:
-    """Run the adb program to its end. It never outlives the call.
+def run_adb(
+    program: str, arguments: Sequence[str], timeout_secs: float, stop: threading.Event | None = None
+) -> Finished:
+    """Run the adb program to its end. It never outlives the call. stop: ends it early, from another thread.
 
     Raises:
         TimedOut: it took longer.
-        DeviceError: it can't be started.
+        DeviceError: it can't be started, or was stopped.
     """
     # Files, not pipes: a server that the client starts would keep a pipe open for ever.
     with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
@@ -102,9 +106,7 @@ def run_adb(program: str, arguments: Sequence[str], timeout_secs: float) -> Fini
         except (OSError, ValueError) as error:
             raise DeviceError(f"{program} can't be started: {error}; check ADB, or install platform-tools") from error
         try:
-            code = child.wait(timeout=timeout_secs)
-        except subprocess.TimeoutExpired:
-            raise TimedOut from None
+            code = _wait(child, time.monotonic() + timeout_secs, stop)
         finally:
             if child.poll() is None:
                 child.kill()
@@ -149,6 +151,15 @@ class Adb:
     def __init__(self, program: str, serial: str) -> None:
         self.program = program
         self.serial = serial
+        self._stop = threading.Event()
+
+    def stop(self) -> None:
+        """End the command that another thread waits for, and all that it may begin."""
+        self._stop.set()
+
+    def unstopped(self) -> Adb:
+        """The same device for cleaning up, which a stop does not end."""
+        return Adb(self.program, self.serial)
 
     def shell(self, script: str, timeout_secs: float) -> Answer:
         """Run a POSIX shell script on the device. The caller quotes what goes into it.
@@ -226,9 +237,11 @@ class Adb:
                 return True
             if time.monotonic() >= deadline:
                 return False
+            if self._stop.is_set():
+                raise _stopped()
             if state == "gone":
                 connect(self.program, self.serial)
-            time.sleep(min(0.5, seconds))
+            time.sleep(min(0.2, seconds))
 
     @property
     def name(self) -> str:
@@ -251,7 +264,7 @@ class Adb:
         raise self._lost(words, f"{doing} broke off")
 
     def _run(self, arguments: list[str], timeout_secs: float) -> Finished:
-        return run_adb(self.program, ["-s", self.serial, *arguments], timeout_secs)
+        return run_adb(self.program, ["-s", self.serial, *arguments], timeout_secs, self._stop)
 
     def _lost(self, words: str, what: str) -> DeviceLost | DeviceError:
         if "unauthorized" in words:
@@ -277,6 +290,22 @@ def _advice(words: str) -> str:
     if _NO_SPACE.search(words):
         return "; free some space in /data/local/tmp there and run the command again"
     return "; see whether `adb shell` can write to /data/local/tmp there"
+
+
+def _wait(child: subprocess.Popen[bytes], deadline: float, stop: threading.Event | None) -> int:
+    """The child's exit code."""
+    while True:
+        try:
+            return child.wait(timeout=min(_POLL_SECS, max(deadline - time.monotonic(), 0)))
+        except subprocess.TimeoutExpired:
+            if stop is not None and stop.is_set():
+                raise _stopped() from None
+            if time.monotonic() >= deadline:
+                raise TimedOut from None
+
+
+def _stopped() -> DeviceError:
+    return DeviceError("the device was closed while it worked")
 
 
 def _content(file: object) -> str:

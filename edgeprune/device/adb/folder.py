@@ -27,12 +27,11 @@ _END_PROCESS = (
 class Folder:
     """A folder on the device. path: absolute there, of letters that no shell cares about."""
 
-    def __init__(self, adb: Adb) -> None:
-        self.adb = adb
+    def __init__(self) -> None:
         self.name = f"edgeprune-{secrets.token_hex(8)}"
         self.path = f"{ROOT}/{self.name}"
 
-    def make(self) -> None:
+    def make(self, adb: Adb) -> None:
         """Make it, for this user only, with a note on who runs here.
 
         Raises:
@@ -42,19 +41,19 @@ class Folder:
         note = shlex.quote(_owner())
         # mkdir fails where the name exists already; Android's old mktemp knows no templates.
         script = f"mkdir -m 700 {self.path} && printf '%s\\n' {note} >{self.path}/owner"
-        self.adb.ask(script, f"making a folder in {ROOT}")
+        adb.ask(script, f"making a folder in {ROOT}")
 
     def file(self, name: str) -> str:
         """The path of a file in it; `name` is one of ours, never a user's."""
         return f"{self.path}/{name}"
 
-    def remove(self) -> None:
+    def remove(self, adb: Adb) -> None:
         """End what still runs in it and remove it; nothing happens where it is not.
 
         Raises:
             DeviceLost, DeviceError: that was not possible.
         """
-        _remove(self.adb, self.name)
+        _remove(adb, self.name)
 
 
 def remove_stale(adb: Adb) -> list[str]:

@@ -18,10 +18,11 @@ import re
 from dataclasses import dataclass
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?(?:nan|inf)"
+_WHOLE = r"\d{1,12}"
 # "INFO: ", which old builds leave out, and the place in the source that the LiteRT tool names
 _PREFIX = r"(?:[A-Z]+: )?(?:\[[^\]\s]+:\d+\] ?)?"
 _COUNT_LINE = re.compile(
-    rf"{_PREFIX}count=(?P<count>\d+)"
+    rf"{_PREFIX}count=(?P<count>{_WHOLE})"
     rf"(?: first=(?P<first>{_NUMBER}))? curr=(?P<curr>{_NUMBER})(?P<same>\s?\(all same\))?"
     rf"(?: min=(?P<min>{_NUMBER}) max=(?P<max>{_NUMBER}) avg=(?P<avg>{_NUMBER}) std=(?P<std>{_NUMBER}))?"
     rf"(?: p5=(?P<p5>{_NUMBER}) median=(?P<median>{_NUMBER}) p95=(?P<p95>{_NUMBER}))?"
@@ -38,7 +39,7 @@ _SUMMARY_KEYS = {
     "no stats": "inference",
 }
 _LITERT_INIT = re.compile(rf"{_PREFIX}Model initialization:\s+({_NUMBER}) ms")
-_LITERT_AVERAGE = re.compile(rf"{_PREFIX}Inference \(avg\):\s+({_NUMBER}) ms \((\d+) runs?\)")
+_LITERT_AVERAGE = re.compile(rf"{_PREFIX}Inference \(avg\):\s+({_NUMBER}) ms \(({_WHOLE}) runs?\)")
 _MEMORY = re.compile(
     rf"{_PREFIX}Memory footprint delta from the start of the tool \(MB\): init=({_NUMBER}) overall=({_NUMBER})"
 )
@@ -183,7 +184,7 @@ def _check_summary(pairs: str, warmup: RunStats, inference: RunStats) -> float:
 
 def _number(text: str | None, name: str, *, zero: bool = False) -> float:
     """A positive time, or zero where that is allowed."""
-    value = math.nan if text is None else float(text)
+    value = float(text) if text is not None and re.fullmatch(_NUMBER, text) else math.nan
     if not (value > 0 or (zero and value == 0)) or math.isinf(value):
         raise Unusable(f"{name} is {text}, which is no time")
     return value

@@ -113,8 +113,8 @@ class Session:
         stale = remove_stale(self.adb)
         if stale:
             say(f"removed what killed runs left on {self.adb.name}: {', '.join(stale)}")
-        self._folder = Folder(self.adb)
-        self._folder.make()
+        self._folder = Folder()
+        self._folder.make(self.adb)
         for name, local in self.files.items():
             self.adb.push(local, self.file(name))
         if self.files:
@@ -173,7 +173,7 @@ class Session:
                     self._holds_clocks = False
                     raise DeviceError(f"another phone answers as {self.adb.name} since it was lost; run it again")
                 if self._folder is not None:
-                    self._folder.remove()
+                    self._folder.remove(self.adb)
                     self._folder = None
                 return
             except DeviceLost as again:
@@ -181,6 +181,7 @@ class Session:
 
     def _leave(self) -> None:
         """Give the phone back as it was, or say what could not be undone."""
+        self.adb = self.adb.unstopped()
         undo: list[tuple[str, Callable[[], object]]] = []
         if self._holds_clocks:
             undo.append(
@@ -190,7 +191,10 @@ class Session:
                 )
             )
         if self._folder is not None:
-            undo.append((f"{self._folder.path} may still be there (the next run removes it)", self._folder.remove))
+            folder = self._folder
+            undo.append(
+                (f"{folder.path} may still be there (the next run removes it)", lambda: folder.remove(self.adb))
+            )
         for left, step in undo:
             error = self._undo(step)
             if error is not None:

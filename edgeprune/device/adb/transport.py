@@ -69,7 +69,8 @@ class AdbTransport:
         return f"adb:{printable(self.adb.serial)} ({self.phone.model}, Android {self.phone.android})"
 
     def close(self) -> None:
-        """Nothing is kept between runs."""
+        """End a request that another thread waits for; nothing is kept between requests."""
+        self.adb.stop()
 
     def run(self, request: RunRequest, on_progress: OnProgress | None = None) -> RunResult:
         """Run one request; see `Transport.run`. A sample is the mean of one process of benchmark_model."""
@@ -132,7 +133,7 @@ class AdbTransport:
             "a sample is the mean of one benchmark_model process",
         ]
         if result.cores:
-            notes.append(f"held on the cores {', '.join(map(str, result.cores))} by taskset")
+            notes.append(f"held on core {', '.join(map(str, result.cores))} by taskset")
         if binary.abi and binary.abi != self.phone.abis[0]:
             notes.append(f"the program is built for {binary.abi}, the phone's own ABI is {self.phone.abis[0]}")
         if self.spec.gpu:

@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ from edgeprune.device.adb.session import Patience
 from edgeprune.device.adb.spec import AdbSpec
 from edgeprune.device.adb.transport import AdbTransport, connect
 from tests.device.adb.daemon import Phone, command_script, write_cores
+from tests.device.adb.elf_files import elf
 from tests.tflite.model_files import dense_network
 
 PROPERTIES = {
@@ -37,11 +37,6 @@ PATIENCE = Patience(stall_secs=20.0, back_secs=5.0)
 SOURCE = Path(__file__).with_name("benchmark_model.py")
 # Ports that the adb server itself searches for emulators
 EMULATOR_PORTS = range(5555, 5587)
-
-
-def elf(machine: int = 183, size: int = 2) -> bytes:
-    """The first bytes of a program for a machine (elf.h): 183 AArch64, 40 ARM; size 2: 64 bit."""
-    return b"\x7fELF" + bytes([size, 1, 1]) + bytes(9) + struct.pack("<HH", 3, machine) + bytes(44)
 
 
 def free_port() -> int:
