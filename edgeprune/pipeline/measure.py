@@ -32,7 +32,7 @@ def latency(job: Job, path: Path) -> dict[str, Any]:
     if not measures_target(job.options.device):
         return {"latency_ms": file_latency_ms(job.target, path)}
     baseline = job.dense_file if job.dense_file.exists() else None  # it does not while it is measured itself
-    found = _bench(job, path, baseline, job.options.device, job.target.threads)
+    found = _bench(path, baseline, job.options.device, job.target.threads, quick=False)
     return {"latency_ms": found["model"]["median_ms"], "bench": found}
 
 
@@ -41,7 +41,9 @@ def measure(job: Job, export: dict[str, Any], result: Path) -> BenchResult:
     recorded, so that a continued build measures once."""
     document = export.get("bench")
     if document is None:
-        document = job.stages.run("bench", lambda folder: _bench(job, result, job.dense_file, LOCAL, 1))
+        document = job.stages.run(
+            "bench", lambda folder: _bench(result, job.dense_file, LOCAL, 1, quick=job.options.quick_bench)
+        )
     return from_json(document)
 
 
@@ -61,9 +63,9 @@ def instructions(job: Job, result: Path) -> InstructionBench | None:
     return InstructionBench(**{**document, **counts, "warnings": tuple(document["warnings"])})
 
 
-def _bench(job: Job, result: Path, baseline: Path | None, device: str, threads: int) -> dict[str, Any]:
+def _bench(result: Path, baseline: Path | None, device: str, threads: int, *, quick: bool) -> dict[str, Any]:
     """As a plain dictionary, the files called by what they are."""
-    document = asdict(bench(result, baseline=baseline, device=device, threads=threads, quick=job.options.quick_bench))
+    document = asdict(bench(result, baseline=baseline, device=device, threads=threads, quick=quick))
     document["model"]["model"] = RESULT
     if baseline is not None:
         document["baseline"]["model"] = BASELINE

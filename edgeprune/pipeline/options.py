@@ -24,6 +24,7 @@ class Options:
     allow_dense_kernels: build for the strategy "sparse" also where zeros make only the file smaller, not the model
     faster. device: where the result is measured: "local", or another device of `edgeprune bench`, whose times then
     replace predicted ones.
+    quick_bench: short rounds for the benchmark on this host; a target's own times are always measured in full.
     distillation_weight: how far fine-tuning follows the dense model instead of the labels, 0 (not at all) to 1.
     distillation_temperature: how much its outputs are softened for that, above 0.
     """

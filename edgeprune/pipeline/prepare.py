@@ -55,6 +55,18 @@ def check_type(function: str, name: str, value: Any, allowed: type | tuple[type,
         raise InputError(f"{function}: {name} must be {words}; received {type(value).__name__}")
 
 
+def check_device(device: str) -> None:
+    """Refuse a device that can't be opened, before anything long starts.
+
+    Raises:
+        InputError: it is unknown or wrongly written.
+        DeviceError: the emulated board is not set up.
+    """
+    from edgeprune.device.devices import open_device
+
+    open_device(device).close()
+
+
 def start_tensorflow() -> None:
     """Import TensorFlow quietly and make its operations deterministic: the same seed gives the same model."""
     from edgeprune.quiet import silence
@@ -94,6 +106,7 @@ def prepare(
     from edgeprune.task.resolve import resolve_task
 
     check_options(options)
+    check_device(options.device)
     default_budget = not _limits_costs(budget)
     budget = with_defaults(budget, target)
     check_exportable(model)
