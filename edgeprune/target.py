@@ -129,6 +129,17 @@ class CostRates:
 
 
 @dataclass(frozen=True)
+class Energy:
+    """Energy of one multiply-accumulate, with all that the core spends around it, and of one byte moved from or to
+    memory, in picojoules. An estimate: `source` says of what."""
+
+    pj_per_mac: float
+    pj_per_int8_mac: float
+    pj_per_byte: float
+    source: str
+
+
+@dataclass(frozen=True)
 class Budget:
     """Limits a build must keep. None means no limit.
 
@@ -152,7 +163,7 @@ class Target:
 
     `ram_mb` is the memory of the smallest variant sold, `copy_mb_s` what one thread's memcpy copies in 1e6 bytes
     per second, `threads` the thread count that `cost` holds for and that benchmarks use by default. `emulator` is
-    None for a board that can't be emulated.
+    None for a board that can't be emulated, `energy` where nothing is known of it.
     """
 
     name: str
@@ -169,6 +180,7 @@ class Target:
     cost: Mapping[str, CostRates]
     cost_source: str
     emulator: Emulator | None = None
+    energy: Energy | None = None
 
 
 def list_targets() -> tuple[str, ...]:
@@ -239,6 +251,7 @@ def parse_target(text: str, source: str) -> Target:
         cost={mode: _cost_rates(cost.table(mode, "a table of cost rates")) for mode in QUANTIZE_MODES},
         cost_source=cost.text("source", "text saying where the rates come from"),
         emulator=_emulator(top, cores),
+        energy=_energy(top),
     )
 
 
@@ -342,6 +355,16 @@ def _emulator(top: Table, cores: tuple[Core, ...]) -> Emulator | None:
         cpu=_matching(table, "cpu", _CPU_MODEL, 'a model of `qemu-aarch64 -cpu help`, such as "cortex-a72"'),
         features=features,
     )
+
+
+def _energy(top: Table) -> Energy | None:
+    """The optional [energy] table."""
+    if "energy" not in top:
+        return None
+    table = top.table("energy", "an [energy] table with picojoules and their source")
+    table.check_keys(field.name for field in dataclasses.fields(Energy))
+    source = table.text("source", "text saying where the numbers come from")
+    return Energy(table.number("pj_per_mac"), table.number("pj_per_int8_mac"), table.number("pj_per_byte"), source)
 
 
 def _isa(top: Table) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from edgeprune.errors import InputError
 from edgeprune.target import (
     QUANTIZE_MODES,
     Budget,
+    Energy,
     list_targets,
     load_target,
     parse_target,
@@ -129,3 +130,21 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     ]:
         with pytest.raises(InputError, match=problem):
             load_target(str(tmp_path / name))
+
+
+def test_energy_is_optional_and_names_its_source() -> None:
+    assert parse_target(BOARD, "board.toml").energy is None
+    text = '[energy]\npj_per_mac = 30\npj_per_int8_mac = 20\npj_per_byte = 160\nsource = "a guess"\n'
+    assert parse_target(BOARD + text, "board.toml").energy == Energy(30.0, 20.0, 160.0, "a guess")
+    with pytest.raises(InputError, match="energy.pj_per_byte must be a number above 0, received -1"):
+        parse_target(BOARD + text.replace("= 160", "= -1"), "board.toml")
+    assert all((load_target(name).energy is None) == (name == "host") for name in SHIPPED)
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [("serial = 1.0", "cost.int8.serial must be a share below 1"), ("conv_rows = 2.5", "conv_rows must be a whole")],
+)
+def test_kernel_coefficients_out_of_range(line: str, problem: str) -> None:
+    with pytest.raises(InputError, match=problem):
+        parse_target(BOARD + line + "\n", "board.toml")

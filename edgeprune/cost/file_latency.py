@@ -23,6 +23,8 @@ from edgeprune.tflite.sparse_inference.rules import rules_for
 
 # Sparse kernels gather their inputs: their instructions take this many times as long as dense ones (targets/rpi4.toml).
 _SPARSE_TIME = 1.4
+# A rate at which computing takes no time; infinite ones have no ratio
+_FREE = 1e30
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,8 @@ class FilePrediction:
 
     low_ms, high_ms: the band that the error of the target's rates gives, where predictions of published latencies that
     were left out of the fit lay 9 times out of 10. instructions: on one thread; None where the target's rates say
-    nothing of instructions.
+    nothing of instructions. energy_mj: millijoules, a rough estimate that serves to compare models; None where the
+    target names no constants.
     """
 
     ms: float
@@ -56,6 +59,7 @@ class FilePrediction:
     threads: int
     by_op: tuple[OpPrediction, ...]
     instructions: float | None
+    energy_mj: float | None
 
 
 def predict_file(model: TfliteModel, target: Target, *, threads: int | None = None) -> FilePrediction:
@@ -95,7 +99,8 @@ def predict_file(model: TfliteModel, target: Target, *, threads: int | None = No
         for position, name in enumerate(model.op_names)
     )
     instructions = None if counted is None else sum(counted)
-    return FilePrediction(float(ms.sum()), float(low), float(high), threads, by_op, instructions)
+    energy = _energy_mj(network, modes, macs, target)
+    return FilePrediction(float(ms.sum()), float(low), float(high), threads, by_op, instructions, energy)
 
 
 def sparse_convolutions(model: TfliteModel, target: Target) -> frozenset[int]:
@@ -133,3 +138,17 @@ def _count(network: Network, rates: CostRates, mode: str, target: Target, of_mod
     ratio = rates.sparse_ratio * _SPARSE_TIME
     computing = dataclasses.replace(rates, copy_gb_s=inf, op_us=0.0, sparse_ratio=ratio)
     return float((_op_ms(network, computing, mode, target) * of_mode).sum()) * 1e6 * rates.gips
+
+
+def _energy_mj(network: Network, modes: np.ndarray, macs: np.ndarray, target: Target) -> float | None:
+    """Multiply-accumulates and bytes moved, at the target's energy for each."""
+    energy = target.energy
+    if energy is None:
+        return None
+    pj = float(np.where(modes == "none", energy.pj_per_mac, energy.pj_per_int8_mac) @ macs)
+    # at no work but copying, at 1 GB/s, a millisecond is 1e6 bytes
+    free = CostRates(_FREE, _FREE, _FREE, copy_gb_s=1.0, op_us=0.0)
+    for mode in sorted(set(modes.tolist())):
+        moved = (_op_ms(network, free, mode, target) * (modes == mode)).sum() * 1e6
+        pj += float(moved) * energy.pj_per_byte
+    return pj * 1e-9

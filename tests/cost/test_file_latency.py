@@ -9,7 +9,7 @@ import pytest
 from edgeprune.cost.file_latency import predict_file, sparse_convolutions
 from edgeprune.cost.one_op import LayerShape, one_op_model
 from edgeprune.errors import InputError
-from edgeprune.target import CostRates, Target, load_target
+from edgeprune.target import CostRates, Energy, Target, load_target
 from edgeprune.tflite.flatbuffer import parse_model
 from edgeprune.tflite.model import TfliteModel
 from tests.tflite.sparse_corpus import CASES
@@ -139,3 +139,13 @@ def test_boards_that_gain_nothing_are_promised_nothing(name: str) -> None:
 def test_a_file_below_two_thirds_runs_dense() -> None:
     sparse, dense = (predict_file(model, load_target("rpi4")) for model in sparse_and_dense("zeros_60"))
     assert sparse.ms == pytest.approx(dense.ms)
+
+
+def test_energy_by_hand() -> None:
+    """Multiply-adds at 30 pJ, int8 ones at 20, bytes at 100."""
+    energy = Energy(30.0, 20.0, 100.0, "test")
+    for precision, pj, width in (("none", 30, 4), ("int8", 20, 1)):
+        found = predict_file(read(CONV, precision), dataclasses.replace(target(), energy=energy))
+        moved = width * (36 * 8 + 36 * 16 + 8 * 16)
+        assert found.energy_mj == pytest.approx((36 * 8 * 16 * pj + moved * 100) * 1e-9)
+    assert predict_file(read(CONV), dataclasses.replace(target(), energy=None)).energy_mj is None
