@@ -40,6 +40,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             raise pytest.UsageError(f"{item.nodeid} needs one tier marker, has {found}; allowed: {sorted(TIERS)}")
 
 
+@pytest.fixture(scope="session")
+def board_cache(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The cache folder in which the emulator tier sets boards up, each part once."""
+    return str(tmp_path_factory.mktemp("boards"))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache_of_wider_fixtures(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Fixtures of a module or session don't write to the user's cache either; subprocesses inherit the variable."""

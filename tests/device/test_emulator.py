@@ -38,14 +38,13 @@ MOBILENET_SECS = 20.0
 
 
 @pytest.fixture(scope="session")
-def boards(tmp_path_factory: pytest.TempPathFactory) -> str:
+def boards(board_cache: str) -> str:
     """The cache folder in which rpi4 is set up with two runtimes."""
-    folder = str(tmp_path_factory.mktemp("boards"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", folder)
+        patch.setenv("XDG_CACHE_HOME", board_cache)
         setup_board("rpi4")
         setup_board("rpi4", OLD_RUNTIME)
-    return folder
+    return board_cache
 
 
 @pytest.fixture(autouse=True)

@@ -30,14 +30,13 @@ RUNNER = Path(__file__).with_name("outputs_on_board.py")
 
 
 @pytest.fixture(scope="module")
-def boards(tmp_path_factory: pytest.TempPathFactory) -> str:
+def boards(board_cache: str) -> str:
     """The cache folder in which rpi4 is set up with both runtimes."""
-    folder = str(tmp_path_factory.mktemp("boards"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", folder)
+        patch.setenv("XDG_CACHE_HOME", board_cache)
         for runtime in MEASURED_AGAIN:
             setup_board("rpi4", runtime)
-    return folder
+    return board_cache
 
 
 @pytest.fixture(autouse=True)

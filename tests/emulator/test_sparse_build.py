@@ -11,7 +11,8 @@ from tests.pipeline.small_mobile import colours, small_mobile
 pytestmark = pytest.mark.emulator
 
 
-def test_kernels_are_seen_and_instructions_counted(tmp_path, monkeypatch):
+def test_kernels_are_seen_and_instructions_counted(tmp_path, monkeypatch, board_cache, own_cache):
+    monkeypatch.setenv("XDG_CACHE_HOME", board_cache)
     setup_board("rpi4")
     monkeypatch.setattr("edgeprune.device.bench.QUICK_ROUND_SECS", 0.01)
     options = ep.Options(strategy="sparse", sparsity=0.9, epochs=1, rounds=1, device="emulator:rpi4")

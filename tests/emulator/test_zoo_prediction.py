@@ -21,13 +21,12 @@ BACKBONES = ("MobileNet", "MobileNetV2", "MobileNetV3Small", "EfficientNetB0")
 
 
 @pytest.fixture(scope="module")
-def board(tmp_path_factory: pytest.TempPathFactory) -> str:
+def board(board_cache: str) -> str:
     """The cache folder in which rpi4 is set up."""
-    folder = str(tmp_path_factory.mktemp("boards"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", folder)
+        patch.setenv("XDG_CACHE_HOME", board_cache)
         setup_board("rpi4")
-    return folder
+    return board_cache
 
 
 def symmetric(model: Any) -> Any:
