@@ -1,4 +1,4 @@
-"""The user's own `adb` program: one device, arguments as lists, an answer only when the device says that it is whole.
+"""One device behind the user's own `adb`: an answer counts only when the device says that it is whole.
 
 The client exits with 0 when the cable drops in the middle of a shell command. So each command ends with a line that
 carries its exit code behind a random word; without that line the device counts as lost.
@@ -6,24 +6,26 @@ carries its exit code behind a random word; without that line the device counts 
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
-import shutil
-import subprocess
-import tempfile
 import threading
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgeprune.device.adb.program import (
+    ANSWER_SECS,
+    Finished,
+    TimedOut,
+    connect,
+    last_line,
+    list_devices,
+    run_adb,
+    stopped,
+)
 from edgeprune.errors import DeviceError
 from edgeprune.tflite.model import text as printable
 
-COMMAND_SECS = 30.0
-_CONNECT_SECS = 10.0
-_POLL_SECS = 0.2
 # The slowest link that is waited for, USB 1 or a bad Wi-Fi
 _BYTES_PER_SEC = 250_000
 # What only the device itself can have said about a file; anything else in a failed transfer is the link's fault.
@@ -33,30 +35,10 @@ _REFUSED = re.compile(
     re.IGNORECASE,
 )
 _NO_SPACE = re.compile(r"no space left|quota exceeded", re.IGNORECASE)
-# host:port, as `adb connect` takes it; the server forgets such a device when it restarts
-_NETWORK_SERIAL = re.compile(r"[\w.\-\[\]:%]+:\d{1,5}")
 
 
 class DeviceLost(Exception):
     """The device, or the way to it, went away while it was used. Trying again may help."""
-
-
-class TimedOut(Exception):
-    """The command was still running when its time was up; the client was ended."""
-
-
-@dataclass(frozen=True)
-class Finished:
-    """What the adb program itself printed, and its exit code."""
-
-    code: int
-    stdout: str
-    stderr: str
-
-    @property
-    def last_words(self) -> str:
-        """The last line that says something, errors first."""
-        return last_line(self.stderr) or last_line(self.stdout)
 
 
 @dataclass(frozen=True)
@@ -66,83 +48,6 @@ class Answer:
     code: int
     stdout: str
     stderr: str
-
-
-def find_program() -> str:
-    """The path of adb: $ADB, or the one in PATH.
-
-    Raises:
-        DeviceError: there is none.
-    """
-    wanted = os.environ.get("ADB") or "adb"
-    found = shutil.which(wanted)
-    if found is None:
-        raise DeviceError(
-            f'adb not found (looked for "{wanted}"); install Android platform-tools, or set ADB to its path'
-        )
-    return found
-
-
-def run_adb(
-    program: str, arguments: Sequence[str], timeout_secs: float, stop: threading.Event | None = None
-) -> Finished:
-    """Run the adb program to its end. It never outlives the call. stop: ends it early, from another thread.
-
-    Raises:
-        TimedOut: it took longer.
-        DeviceError: it can't be started, or was stopped.
-    """
-    # Files, not pipes: a server that the client starts would keep a pipe open for ever.
-    with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
-        try:
-            child = subprocess.Popen(
-                [program, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=stdout,
-                stderr=stderr,
-                # Ctrl-C must not reach the server, nor a client that cleans up.
-                start_new_session=True,
-            )
-        except (OSError, ValueError) as error:
-            raise DeviceError(f"{program} can't be started: {error}; check ADB, or install platform-tools") from error
-        try:
-            code = _wait(child, time.monotonic() + timeout_secs, stop)
-        finally:
-            if child.poll() is None:
-                child.kill()
-                child.wait()
-        return Finished(code, _content(stdout), _content(stderr))
-
-
-def list_devices(program: str) -> dict[str, str]:
-    """Serial -> state ("device", "offline", "unauthorized", ...) of all that the adb server knows.
-
-    Raises:
-        DeviceError: the server can't be reached or started.
-    """
-    try:
-        listed = run_adb(program, ["devices"], COMMAND_SECS)
-    except TimedOut:
-        raise DeviceError(
-            f"`adb devices` gives no answer in {COMMAND_SECS:.0f} s; restart the server: adb kill-server"
-        ) from None
-    if listed.code != 0:
-        raise DeviceError(f'`adb devices` failed: "{listed.last_words}"; restart the server: adb kill-server')
-    lines = [line.rpartition("\t") for line in listed.stdout.splitlines() if "\t" in line]
-    return {serial: state.strip() for serial, _, state in lines}
-
-
-def connect(program: str, serial: str) -> str:
-    """Connect to a network device where `serial` is one; returns what adb said, "" for other serials.
-
-    `adb connect` exits with 0 either way: only `list_devices` tells whether it worked.
-    """
-    if not _NETWORK_SERIAL.fullmatch(serial):
-        return ""
-    try:
-        return run_adb(program, ["connect", serial], _CONNECT_SECS).last_words
-    except TimedOut:
-        return f"no answer from {serial} in {_CONNECT_SECS:.0f} s"
 
 
 class Adb:
@@ -186,10 +91,10 @@ class Adb:
             DeviceError: it gave no answer; the message says what it was `doing`.
         """
         try:
-            return self.shell(script, COMMAND_SECS)
+            return self.shell(script, ANSWER_SECS)
         except TimedOut:
             raise DeviceError(
-                f"{self.name} gives no answer within {COMMAND_SECS:.0f} s while {doing}; unplug it and plug it in again"
+                f"{self.name} gives no answer within {ANSWER_SECS:.0f} s while {doing}; unplug it and plug it in again"
             ) from None
 
     def ask(self, script: str, doing: str) -> str:
@@ -224,21 +129,21 @@ class Adb:
         """
         self._transfer(["pull", remote, str(local.resolve())], size, f"fetching {printable(local.name)}")
 
-    def state(self) -> str:
-        """The device's state in `adb devices`, "gone" where it is not listed."""
-        return list_devices(self.program).get(self.serial, "gone")
-
     def wait(self, seconds: float) -> bool:
         """Wait until the device is back; whether it came."""
         deadline = time.monotonic() + seconds
         while True:
-            state = self.state()
+            try:
+                state = list_devices(self.program).get(self.serial, "gone")
+            except DeviceError:
+                # The server itself is being restarted.
+                state = "unknown"
             if state == "device":
                 return True
             if time.monotonic() >= deadline:
                 return False
             if self._stop.is_set():
-                raise _stopped()
+                raise stopped()
             if state == "gone":
                 connect(self.program, self.serial)
             time.sleep(min(0.2, seconds))
@@ -249,7 +154,7 @@ class Adb:
         return f"device {printable(self.serial)}"
 
     def _transfer(self, arguments: list[str], size: int, doing: str) -> None:
-        limit = COMMAND_SECS + size / _BYTES_PER_SEC
+        limit = ANSWER_SECS + size / _BYTES_PER_SEC
         try:
             ended = self._run(arguments, limit)
         except TimedOut:
@@ -280,34 +185,7 @@ def unauthorized(serial: str) -> str:
     )
 
 
-def last_line(output: str) -> str:
-    """The last line that says something, printable and short enough for a message; "" for none."""
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    return printable(lines[-1])[:300] if lines else ""
-
-
 def _advice(words: str) -> str:
     if _NO_SPACE.search(words):
         return "; free some space in /data/local/tmp there and run the command again"
     return "; see whether `adb shell` can write to /data/local/tmp there"
-
-
-def _wait(child: subprocess.Popen[bytes], deadline: float, stop: threading.Event | None) -> int:
-    """The child's exit code."""
-    while True:
-        try:
-            return child.wait(timeout=min(_POLL_SECS, max(deadline - time.monotonic(), 0)))
-        except subprocess.TimeoutExpired:
-            if stop is not None and stop.is_set():
-                raise _stopped() from None
-            if time.monotonic() >= deadline:
-                raise TimedOut from None
-
-
-def _stopped() -> DeviceError:
-    return DeviceError("the device was closed while it worked")
-
-
-def _content(file: object) -> str:
-    file.seek(0)  # type: ignore[attr-defined]
-    return str(file.read().decode("utf-8", errors="replace")).replace("\r\n", "\n")  # type: ignore[attr-defined]

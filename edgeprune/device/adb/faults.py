@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import signal
 
-from edgeprune.device.adb.client import Answer, last_line
+from edgeprune.device.adb.client import Answer
+from edgeprune.device.adb.program import last_line
 from edgeprune.errors import DeviceError
 from edgeprune.tflite.model import text as printable
 

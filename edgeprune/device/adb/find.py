@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 
-from edgeprune.device.adb.client import Adb, connect, find_program, list_devices, unauthorized
+from edgeprune.device.adb.client import Adb, unauthorized
+from edgeprune.device.adb.program import connect, find_program, list_devices
 from edgeprune.errors import DeviceError, nearest
 from edgeprune.tflite.model import text as printable
 

@@ -9,9 +9,9 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from edgeprune.device.adb.client import TimedOut
 from edgeprune.device.adb.faults import no_number, run_failed, run_hangs, unknown_flag
 from edgeprune.device.adb.output import ProcessRun, Unusable, parse_run, unknown_flags
+from edgeprune.device.adb.program import TimedOut
 from edgeprune.device.adb.session import PROGRAM, Ran, Session
 from edgeprune.device.adb.spec import AdbSpec
 from edgeprune.device.adb.state import read_state, state_warnings

@@ -10,10 +10,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
-from edgeprune.device.adb.client import Adb, Answer, DeviceLost, last_line
+from edgeprune.device.adb.client import Adb, Answer, DeviceLost
 from edgeprune.device.adb.clock import Clocks, clocked, read_clocks
 from edgeprune.device.adb.folder import Folder, remove_stale
 from edgeprune.device.adb.phone import FIXED_PERFORMANCE_SDK, Phone, read_phone
+from edgeprune.device.adb.program import last_line
 from edgeprune.errors import DeviceError
 from edgeprune.progress import say
 
@@ -211,9 +212,6 @@ class Session:
             except DeviceError as error:
                 return error
             except DeviceLost as error:
-                try:
-                    if waited or self._given_up or not self.adb.wait(self.patience.back_secs):
-                        return error
-                except DeviceError as gone:
-                    return gone
+                if waited or self._given_up or not self.adb.wait(self.patience.back_secs):
+                    return error
         return None

@@ -112,7 +112,7 @@ def new_phone(server: Server, tmp_path: Path) -> Iterator[Callable[..., Phone]]:
     def make(*, authorized: bool = True, **properties: str) -> Phone:
         root = tmp_path / f"phone{len(phones)}"
         root.mkdir()
-        phone = Phone(root, f"#!{sys.executable}\n{SOURCE.read_text(encoding='utf-8')}")
+        phone = Phone(root, f"#!{sys.executable} -S\n{SOURCE.read_text(encoding='utf-8')}")
         phone.authorized = authorized
         phones.append(phone)
         write_cores(root, [400, 400, 400, 400, 900, 900, 900, 1024])
