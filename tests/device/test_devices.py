@@ -13,6 +13,13 @@ def test_this_host():
     assert isinstance(open_device("local"), LocalTransport)
 
 
+def test_opening_a_board_connects_to_nothing():
+    assert (
+        open_device("ssh://pi@board.invalid:2222?python=/usr/bin/python3").describe() == "ssh://pi@board.invalid:2222"
+    )
+    assert open_device("ssh://board.invalid", install=True).describe() == "ssh://board.invalid"
+
+
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
