@@ -153,6 +153,7 @@ def test_every_pass_reports_in_order():
     assert all(report.exactness for report in reports)
     assert {report.name for report in reports if report.changed} == set(names) - {
         "name_global_pooling",
+        "prelu_by_relu",
         "reshape_constants",
         "write_as_depthwise",
         "end_by_depth_to_space",

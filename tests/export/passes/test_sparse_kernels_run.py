@@ -116,6 +116,12 @@ def shortcut(kind):
     return body
 
 
+def prelu(x):
+    import keras
+
+    return keras.layers.PReLU(shared_axes=[1, 2])(x)
+
+
 BODIES = {
     "3x3": lambda: down(3, "relu"),
     "5x5, hard swish": lambda: down(5, "hard_swish"),
@@ -127,6 +133,7 @@ BODIES = {
     "squeeze-excite with Dense, hard sigmoid": lambda: lambda x: gated(x, "hard_sigmoid"),
     "constant": lambda: scaled,
     "norms": lambda: normalized,
+    "prelu": lambda: prelu,
     "1x1 shortcut": lambda: shortcut("convolution"),
     "pooled shortcut": lambda: shortcut("pooling"),
 }

@@ -11,6 +11,7 @@ from edgeprune.export.passes import (
     fold_batchnorm,
     fold_preprocessing,
     keep_pooled_rank,
+    prelu_by_relu,
     reshape_constants,
     swish_by_tanh,
 )
@@ -364,3 +365,25 @@ def test_swish_on_pooled_values_stays():
     model = model_of(lambda x: layers.Activation("swish")(layers.GlobalAveragePooling2D(keepdims=True)(x)))
     _, report = run_alone(swish_by_tanh, model)
     assert report.changed == ()
+
+
+@pytest.mark.parametrize("shared", [[1, 2], [1]])
+def test_prelu_becomes_relu_and_diagonals(shared):
+    import keras
+
+    layers = keras.layers
+
+    def body(x):
+        return layers.PReLU(shared_axes=shared, name="prelu")(layers.Conv2D(6, 1, name="ahead")(x))
+
+    model = model_of(body)
+    rewritten, report = run_alone(prelu_by_relu, model)
+    if shared == [1]:
+        assert report.changed == ()
+        assert "differ from position to position" in reasons(report)["prelu"]
+        return
+    assert report.changed == ("prelu",)
+    assert of_class(rewritten, "PReLU") == []
+    # the layer in front computes once
+    assert len([layer for layer in of_class(rewritten, "Conv2D") if layer.name.startswith("ahead")]) == 1
+    assert_same(model, rewritten)
