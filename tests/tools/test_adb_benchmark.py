@@ -18,6 +18,7 @@ from tests.device.adb.conftest import (  # noqa: F401
     new_phone,
     phone,
     server,
+    shared_server,
 )
 
 pytestmark = pytest.mark.device

@@ -82,26 +82,38 @@ class Server:
                 self.process.wait()
             self.process = None
 
+    def runs(self) -> bool:
+        """Whether the server that was started here still runs."""
+        return self.process is not None and self.process.poll() is None
+
     def client(self, *arguments: str) -> str:
         ended = subprocess.run(["adb", *arguments], capture_output=True, text=True, timeout=30)
         return ended.stdout + ended.stderr
 
 
-@pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    """A fresh server; the adb client of this process talks to no other."""
-    home = tmp_path / "home"
-    home.mkdir()
-    server = Server(free_port(), home)
-    monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", str(server.port))
-    monkeypatch.setenv("HOME", str(home))
-    for name in ("ANDROID_SERIAL", "ADB", "EDGEPRUNE_BENCHMARK_MODEL", "EDGEPRUNE_OFFLINE"):
-        monkeypatch.delenv(name, raising=False)
+@pytest.fixture(scope="session")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for all tests."""
+    server = Server(free_port(), tmp_path_factory.mktemp("home"))
     server.start()
     yield server
-    # Our code may have started one itself after a test had stopped this one.
-    server.client("kill-server")
     server.stop()
+
+
+@pytest.fixture
+def server(shared_server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A server that knows no device; the adb client of this process talks to no other."""
+    monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", str(shared_server.port))
+    monkeypatch.setenv("HOME", str(shared_server.home))
+    for name in ("ANDROID_SERIAL", "ADB", "EDGEPRUNE_BENCHMARK_MODEL", "EDGEPRUNE_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    if not shared_server.runs():
+        shared_server.start()
+    yield shared_server
+    shared_server.client("disconnect")
+    if not shared_server.runs():
+        # The test has stopped it, and a client of ours then started one, which is no child of this process.
+        shared_server.client("kill-server")
 
 
 @pytest.fixture
