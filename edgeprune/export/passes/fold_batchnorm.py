@@ -50,7 +50,7 @@ def run(graph: LayerGraph) -> PassReport:
         if not is_a(call, "BatchNormalization"):
             continue
         reason = refusal(graph, call)
-        if reason is not None and _reads_maps(call, behind) and _normalizes_channels(call):
+        if reason is not None and _reads_maps(call, behind) and _may_become_affine(graph, call):
             graph.replace(call, affine(graph, call, call.tensors[0], *scale_and_shift(call.operation)))
             changed.append(call.name)
             continue
@@ -89,7 +89,11 @@ def scale_and_shift(norm: Any) -> tuple[np.ndarray, np.ndarray]:
     return scale, shift if norm.beta is None else shift + np.asarray(norm.beta, np.float64)
 
 
-def _normalizes_channels(call: Call) -> bool:
+def _may_become_affine(graph: LayerGraph, call: Call) -> bool:
+    """Whether it normalizes channels, and is not behind layers that are called again: those keep clusters away."""
+    source = graph.producer(call.tensors[0])
+    if graph.is_shared(call) or (source is not None and graph.is_shared(source)):
+        return False
     last = call.operation.axis in (-1, len(call.output.shape) - 1)
     return last and getattr(call.operation, "quantization_mode", None) is None
 

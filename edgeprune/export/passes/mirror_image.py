@@ -26,6 +26,9 @@ _EVERYWHERE_ALIKE = (
     "Activation", "Add", "Average", "BatchNormalization", "Dropout", "ELU", "Identity", "LeakyReLU", "Maximum",
     "Minimum", "Multiply", "Normalization", "ReLU", "Rescaling", "SpatialDropout2D", "Subtract", "UpSampling2D",
     "ZeroPadding2D",
+    # outside training these pass values on
+    "GaussianNoise", "RandomBrightness", "RandomContrast", "RandomFlip", "RandomRotation", "RandomTranslation",
+    "RandomZoom",
 )  # fmt: skip
 _ALIKE_OPERATIONS = (
     "Abs", "Add", "Clip", "Divide", "Gelu", "HardSigmoid", "HardSilu", "Maximum", "Minimum", "Multiply", "Relu",

@@ -32,7 +32,7 @@ def pruned(body, head=dense_head, size=(32, 32, 3), kernel=3, stride=2):
 
     layers = keras.layers
     image = keras.Input(size)
-    x = layers.Rescaling(1 / 127.5, -1.0)(image)
+    x = layers.Rescaling(1 / 127.5, -1.0)(layers.RandomRotation(0.1)(layers.RandomFlip()(image)))
     x = layers.Conv2D(16, kernel, strides=stride, padding="same", use_bias=False)(x)
     x = layers.ReLU(6.0)(layers.BatchNormalization()(x))
     x = body(layers.Conv2D(32, 1)(x))
@@ -212,6 +212,13 @@ def test_any_stem_runs_sparse(name):
     assert_same(model, exact)
     tuned, _ = apply_passes(apply_passes(model, finetuned=True)[0], finetuned=False)
     assert verdict(tuned) == "sparse"
+
+
+def test_augmentation_does_not_keep_the_image_from_being_mirrored():
+    _, reports = apply_passes(pruned(down(3, "relu")), finetuned=False)
+    changed = {report.name: report.changed for report in reports}
+    assert changed["mirror_image"] != ()
+    assert changed["recast_stem"] == ()
 
 
 def test_the_model_rewritten_before_and_after_finetuning_runs_sparse():

@@ -387,3 +387,19 @@ def test_prelu_becomes_relu_and_diagonals(shared):
     # the layer in front computes once
     assert len([layer for layer in of_class(rewritten, "Conv2D") if layer.name.startswith("ahead")]) == 1
     assert_same(model, rewritten)
+
+
+def test_norms_of_layers_that_are_called_twice_stay():
+    import keras
+
+    layers = keras.layers
+    twice = layers.Conv2D(3, 1, name="shared")
+
+    def body(x):
+        x = twice(layers.Conv2D(3, 1, activation="relu")(x))
+        return layers.BatchNormalization(name="norm")(twice(x))
+
+    model = model_of(body)
+    _, report = run_alone(fold_batchnorm, model)
+    assert "norm" not in report.changed
+    assert "called more than once" in reasons(report)["norm"]
