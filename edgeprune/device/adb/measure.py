@@ -48,6 +48,8 @@ class Bench:
         self.on_progress = on_progress
         self._tool: Tool | None = None
         self._before: dict[str, Any] | None = None
+        # the cores that the program is held on, and their mask for taskset
+        self._pin: tuple[tuple[int, ...], str | None] = ((), None)
         self._done: dict[tuple[int, int], ProcessRun] = {}
 
     def measure(self) -> Measurement:
