@@ -9,7 +9,7 @@ from edgeprune.pipeline.analysis import Analysis
 from edgeprune.pipeline.costs import corrections_from
 from edgeprune.pipeline.goal import Goal
 from edgeprune.pipeline.job import Job
-from edgeprune.pipeline.measure import latency
+from edgeprune.pipeline.measure import running_costs
 from edgeprune.pipeline.precision import choose_precision
 from edgeprune.pipeline.sparse_kernels import check_engaged, float_mode, try_sparse_kernels
 from edgeprune.plan.limits import Limits
@@ -44,7 +44,7 @@ def aim(job: Job, analysis: Analysis, baseline_metric: float, limits: Limits) ->
     )
     mode = precision["mode"]
     name = f"dense.{mode}.tflite"
-    timed = job.stages.run("dense-latency", lambda folder: latency(job, job.stages.path("precision", name)))
+    timed = job.stages.run("dense-latency", lambda folder: running_costs(job, job.stages.path("precision", name)))
     dense = {key: precision[key] for key in ("size_bytes", "ram_bytes", "metric")} | {"latency_ms": timed["latency_ms"]}
     corrections = corrections_from(
         analysis.network, job.target, mode, dense["size_bytes"], dense["ram_bytes"], dense["latency_ms"]

@@ -107,9 +107,10 @@ def _record(
     metric = job.task.metric
     value = Metric(metric.name, facts["metric"], metric.higher_is_better)
     record = model_record(network, network.full, facts, job.target, mode, value, zeros=zeros)
-    if not measures_target(job.options.device):
-        return record
-    return replace(record, latency_ms=Latency(facts["latency_ms"], "measured", bench.device, bench.threads))
+    known = replace(record, process_ram_bytes=facts["process_ram_bytes"], energy_mj=facts["energy_mj"])
+    if measures_target(job.options.device):
+        return replace(known, latency_ms=Latency(facts["latency_ms"], "measured", bench.device, bench.threads))
+    return replace(known, latency_ms=replace(record.latency_ms, low=facts["low"], high=facts["high"]))
 
 
 def _limits(goal: Goal, before: dict[str, Any], after: dict[str, Any]) -> tuple[LimitRow, ...]:

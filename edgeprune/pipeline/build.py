@@ -139,7 +139,7 @@ def run(job: Job) -> BuildReport:
     from edgeprune.pipeline.artifact import tflite_metric, write_tflite
     from edgeprune.pipeline.assemble import assemble
     from edgeprune.pipeline.contest import check_candidate
-    from edgeprune.pipeline.measure import latency
+    from edgeprune.pipeline.measure import running_costs
     from edgeprune.pipeline.strategies import compare_strategies, only_strategy
     from edgeprune.plan.limits import resolve
 
@@ -154,7 +154,7 @@ def run(job: Job) -> BuildReport:
                 f"the {job.task.metric.name} of the given model on the validation data is {metric}; check its weights, "
                 "its loss and the labels"
             )
-        return {"metric": metric, **vars(sizes), "latency_ms": latency(job, path)["latency_ms"]}
+        return {"metric": metric, **vars(sizes), **running_costs(job, path)}
 
     check_candidate(job.options.allocation, job.model)
     baseline = job.stages.run("baseline", baseline_stage)

@@ -6,13 +6,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from edgeprune.cost.file_latency import predict_file
+from edgeprune.cost.memory import predict_ram
 from edgeprune.device.bench import bench
 from edgeprune.device.devices import is_emulator
 from edgeprune.device.instructions import bench_instructions
-from edgeprune.pipeline.artifact import file_latency_ms
 from edgeprune.pipeline.job import Job
 from edgeprune.records.bench import BenchResult, LatencyStats, Ratio
 from edgeprune.records.instructions import InstructionBench, InstructionCounts
+from edgeprune.tflite.flatbuffer import read_model
 
 LOCAL = "local"
 # What files are called in reports.
@@ -24,16 +26,20 @@ def measures_target(device: str) -> bool:
     return device != LOCAL and not is_emulator(device)
 
 
-def latency(job: Job, path: Path) -> dict[str, Any]:
-    """latency_ms of a file on the target; where it was measured also "bench", the record with the dense model beside.
+def running_costs(job: Job, path: Path) -> dict[str, Any]:
+    """What one inference of a file takes on the target: latency_ms with the band of a prediction, process_ram_bytes and
+    energy_mj; where the latency was measured also "bench", the record with the dense model beside.
 
     The dense model itself is measured alone.
     """
+    model = read_model(path)
+    predicted = predict_file(model, job.target)
+    costs = {"process_ram_bytes": predict_ram(model, job.target).total, "energy_mj": predicted.energy_mj}
     if not measures_target(job.options.device):
-        return {"latency_ms": file_latency_ms(job.target, path)}
+        return costs | {"latency_ms": predicted.ms, "low": predicted.low_ms, "high": predicted.high_ms}
     baseline = job.dense_file if job.dense_file.exists() else None  # it does not while it is measured itself
     found = _bench(path, baseline, job.options.device, job.target.threads, quick=False)
-    return {"latency_ms": found["model"]["median_ms"], "bench": found}
+    return costs | {"latency_ms": found["model"]["median_ms"], "bench": found}
 
 
 def measure(job: Job, export: dict[str, Any], result: Path) -> BenchResult:

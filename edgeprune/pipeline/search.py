@@ -19,7 +19,7 @@ from edgeprune.pipeline.costs import plan_costs
 from edgeprune.pipeline.goal import Goal, shares_left, without_zeros
 from edgeprune.pipeline.job import Job
 from edgeprune.pipeline.kernels import planned_kernels, stored_kernels
-from edgeprune.pipeline.measure import latency
+from edgeprune.pipeline.measure import running_costs
 from edgeprune.pipeline.options import SPARSE
 from edgeprune.pipeline.rounds import load_stage, prune_round, train_and_record
 from edgeprune.pipeline.sparse import sparse_round, train_frozen
@@ -194,7 +194,7 @@ class _Search:
                 "zero_fraction": inspect(path).zero_fraction,
                 "sparse_inference": None if job.options.pattern is None else sparse_inference(job.target, path),
                 **asdict(sizes),
-                **latency(job, path),
+                **running_costs(job, path),
             }
 
         export = job.stages.run(name, work)

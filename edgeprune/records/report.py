@@ -20,19 +20,27 @@ class Metric:
 
 @dataclass(frozen=True)
 class Latency:
-    """Milliseconds per inference, and how they are known."""
+    """Milliseconds per inference, and how they are known.
+
+    low, high: the band around a prediction in which 9 of 10 published latencies lay that were left out of the fit; None
+    where it was measured, or nothing was converted.
+    """
 
     value: float
     method: Literal["measured", "predicted"]
     device: str
     threads: int
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True)
 class ModelRecord:
     """One model as a user judges it. `metric` is None where nothing was evaluated (plan without data).
 
-    sparsity: the share of zeros in all kernels; `params` counts them.
+    sparsity: the share of zeros in all kernels; `params` counts them. peak_ram_bytes: weights and activations;
+    process_ram_bytes: with the file and what the runtime takes itself, predicted. energy_mj: a rough estimate, in
+    millijoules per inference. Both are None where nothing was converted, or the target has no constants.
     """
 
     metric: Metric | None
@@ -43,6 +51,8 @@ class ModelRecord:
     latency_ms: Latency
     quantize: str
     sparsity: float = 0.0
+    process_ram_bytes: int | None = None
+    energy_mj: float | None = None
 
 
 @dataclass(frozen=True)

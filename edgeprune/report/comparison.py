@@ -37,15 +37,16 @@ class Comparison:
 
 
 def compare(baseline: ModelRecord, result: ModelRecord, limits: Iterable[LimitRow]) -> tuple[Comparison, ...]:
-    """The rows latency, file size, peak RAM, MACs, parameters and, where it was evaluated, the metric."""
+    """The rows latency, file size, peak RAM, MACs, parameters and, where they are known, energy and the metric."""
     by_name = {row.name: row for row in limits}
     rows = [
         _latency(baseline, result, by_name.get("latency_ms")),
-        _bytes("size_kb", "File size", baseline.size_bytes, result.size_bytes, by_name),
-        _bytes("ram_kb", "Peak RAM", baseline.peak_ram_bytes, result.peak_ram_bytes, by_name),
+        _bytes("size_kb", "File size", baseline.size_bytes, result.size_bytes, by_name, ""),
+        _bytes("ram_kb", "Peak RAM", baseline.peak_ram_bytes, result.peak_ram_bytes, by_name, _ram_hint(result)),
         _counts("macs", "MACs", baseline.macs, result.macs),
         _counts("params", "Parameters", baseline.params, result.params),
     ]
+    rows += _energy(baseline.energy_mj, result.energy_mj)
     metric = _metric(baseline.metric, result.metric, by_name.get("accuracy_drop"))
     return (*rows, metric) if metric else tuple(rows)
 
@@ -76,6 +77,8 @@ def _latency(baseline: ModelRecord, result: ModelRecord, limit: LimitRow | None)
     hint = fmt.provenance_text(after)
     if not same:
         hint = f"before {fmt.provenance_text(before)}; after {hint}"
+    if after.low is not None and after.high is not None:
+        hint += f"; after is likely {fmt.latency_text(after.low)} to {fmt.latency_text(after.high)}"
     return Comparison(
         key="latency_ms",
         label="Latency",
@@ -96,12 +99,41 @@ def _size(value: float) -> Quantity:
     return Quantity(value, fmt.size_text(value), f"{fmt.exact_text(value)} bytes")
 
 
-def _bytes(key: str, label: str, before: int, after: int, limits: dict[str, LimitRow]) -> Comparison:
+def _ram_hint(result: ModelRecord) -> str:
+    computed = "computed: weights plus the most activations at once"
+    if result.process_ram_bytes is None:
+        return computed
+    return f"{computed}; the whole process takes about {fmt.size_text(result.process_ram_bytes)} after"
+
+
+def _energy(before: float | None, after: float | None) -> list[Comparison]:
+    """A row that says it is an estimate; none where either is not known."""
+    if before is None or after is None:
+        return []
+
+    def quantity(value: float) -> Quantity:
+        return Quantity(value, f"{fmt.significant(value)} mJ", f"{fmt.exact_text(value)} mJ")
+
+    return [
+        Comparison(
+            key="energy_mj",
+            label="Energy, estimate",
+            hint="per inference, from operations and bytes moved; for comparing models only",
+            before=quantity(before),
+            after=quantity(after),
+            bound=None,
+            ratio=fmt.ratio_text(after, before),
+            met=None,
+        )
+    ]
+
+
+def _bytes(key: str, label: str, before: int, after: int, limits: dict[str, LimitRow], hint: str) -> Comparison:
     limit = limits.get(key)
     return Comparison(
         key=key,
         label=label,
-        hint="computed: weights plus the most activations at once" if key == "ram_kb" else "",
+        hint=hint,
         before=_size(before),
         after=_size(after),
         bound=_size(limit.limit * 1000) if limit else None,

@@ -73,3 +73,23 @@ def test_frozen_layers_are_grouped_with_the_largest_group_first() -> None:
         ("its channels are the model's output", ["output_0", "late"]),
         ("no rule for the layer type Attention2D", ["custom_0", "custom_1"]),
     ]
+
+
+def test_energy_is_a_row_where_both_are_estimated():
+    report = sample_report()
+    assert "energy_mj" not in [row.key for row in compare(report.baseline, report.result, report.limits)]
+    before, after = (
+        dataclasses.replace(report.baseline, energy_mj=8.0),
+        dataclasses.replace(report.result, energy_mj=2.0),
+    )
+    row = next(row for row in compare(before, after, report.limits) if row.key == "energy_mj")
+    assert (row.ratio, row.met, "estimate" in row.label) == ("0.25x", None, True)
+
+
+def test_the_band_of_a_prediction_and_the_whole_process_are_hints():
+    report = sample_report()
+    latency = dataclasses.replace(report.result.latency_ms, low=3.9, high=4.9)
+    after = dataclasses.replace(report.result, latency_ms=latency, process_ram_bytes=12_500_000)
+    rows = {row.key: row for row in compare(report.baseline, after, report.limits)}
+    assert "likely 3.90 ms to 4.90 ms" in rows["latency_ms"].hint
+    assert "the whole process takes about 12.5 MB after" in rows["ram_kb"].hint
