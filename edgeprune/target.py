@@ -193,10 +193,18 @@ def is_target_file(name_or_path: str) -> bool:
     return name_or_path.endswith(".toml") or any(mark in name_or_path for mark in (os.sep, os.altsep) if mark)
 
 
+def user_rates_path(name: str) -> Path:
+    """Where `edgeprune calibrate` stores the rates of the user's own board:
+    $XDG_CONFIG_HOME/edgeprune/targets/NAME.toml, ~/.config without the variable."""
+    base = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    return Path(base, "edgeprune", "targets", f"{name}.toml")
+
+
 def load_target(name_or_path: str) -> Target:
     """Load a board by name, or from a user's own file.
 
-    Anything that `is_target_file` is a file.
+    Anything that `is_target_file` is a file. A board that was calibrated (`user_rates_path`) has those rates, and
+    `cost_source` says so.
 
     Raises:
         InputError: unknown name (names the nearest), or a file that is missing or wrong.
@@ -209,7 +217,19 @@ def load_target(name_or_path: str) -> Target:
             f"unknown target {shown(name_or_path)}; {nearest(name_or_path.lower(), names)} "
             "(a board of your own: give the path of its .toml file)"
         )
-    return read_target(_folder() / f"{name_or_path}.toml")
+    return _calibrated(read_target(_folder() / f"{name_or_path}.toml"))
+
+
+def _calibrated(target: Target) -> Target:
+    """The target with the rates that the user's own board was calibrated to, if it was."""
+    path = user_rates_path(target.name)
+    if not path.is_file():
+        return target
+    text = read_text(path, "calibration", f"calibrate again: edgeprune calibrate {target.name}")
+    top = Table.parse(text, str(path))
+    top.check_keys(("cost",))
+    cost, source = _cost(top)
+    return dataclasses.replace(target, cost=cost, cost_source=source)
 
 
 def read_target(path: Path) -> Target:
@@ -234,8 +254,7 @@ def parse_target(text: str, source: str) -> Target:
     threads = top.integer("threads")
     if threads > sum(core.count for core in cores):
         raise top.wrong("threads", f"at most the {sum(core.count for core in cores)} cores of the board")
-    cost = top.table("cost", f"a [cost] table with source, {', '.join(QUANTIZE_MODES)}")
-    cost.check_keys(("source", *QUANTIZE_MODES), kind="quantization mode")
+    cost, cost_source = _cost(top)
     return Target(
         name=_matching(top, "name", _NAME, "letters, digits, dots, dashes and underscores, at most 64"),
         title=top.text("title"),
@@ -248,8 +267,8 @@ def parse_target(text: str, source: str) -> Target:
         threads=threads,
         transport=top.choice("transport", TRANSPORTS),
         budget=budget_from(top),
-        cost={mode: _cost_rates(cost.table(mode, "a table of cost rates")) for mode in QUANTIZE_MODES},
-        cost_source=cost.text("source", "text saying where the rates come from"),
+        cost=cost,
+        cost_source=cost_source,
         emulator=_emulator(top, cores),
         energy=_energy(top),
     )
@@ -382,6 +401,14 @@ def _runtime(table: Table) -> Runtime:
         package=_matching(table, "package", _PACKAGE, 'a Python package such as "ai-edge-litert"'),
         version=_matching(table, "version", VERSION, 'a version such as "2.3.0"'),
     )
+
+
+def _cost(top: Table) -> tuple[dict[str, CostRates], str]:
+    """The [cost] table: rates by quantization mode, and where they come from."""
+    cost = top.table("cost", f"a [cost] table with source, {', '.join(QUANTIZE_MODES)}")
+    cost.check_keys(("source", *QUANTIZE_MODES), kind="quantization mode")
+    rates = {mode: _cost_rates(cost.table(mode, "a table of cost rates")) for mode in QUANTIZE_MODES}
+    return rates, cost.text("source", "text saying where the rates come from")
 
 
 def _cost_rates(table: Table) -> CostRates:

@@ -19,12 +19,12 @@ COMMANDS = {
     "inspect": ("edgeprune.cli.inspect", "What is inside a .tflite file: operations, sparsity, bytes."),
     "lint": ("edgeprune.cli.lint", "Will a .tflite file run on a board, and will its sparse kernels? Why not?"),
     "bench": ("edgeprune.cli.bench", "Measure the latency of a .tflite file, alone or against a baseline."),
+    "profile": ("edgeprune.cli.profile", "Measure what each layer of a model costs on a device."),
+    "calibrate": ("edgeprune.cli.calibrate", "Fit a target's latency to your own board."),
     "boards": ("edgeprune.cli.boards", "List and set up emulated boards."),
     "targets": ("edgeprune.cli.targets", "List, show and validate boards."),
     "init": ("edgeprune.cli.init", "Write a commented edgeprune.toml."),
 }
-# Commands of a later version: who has read of one is not sent to a command with a similar name.
-LATER = ("profile",)
 
 
 class LazyGroup(click.Group):
@@ -44,8 +44,6 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
-            if args[0] in LATER:
-                raise InputError(f'"{args[0]}" is not available in this version')
             raise InputError(f'unknown command "{args[0]}"; {nearest(args[0], COMMANDS)}')
         return super().resolve_command(ctx, args)
 
