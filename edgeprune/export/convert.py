@@ -18,6 +18,7 @@ from edgeprune.export.io_order import order_inputs_and_outputs, unfixed_tensors
 from edgeprune.export.modes import INT8_LOOP, SPARSE_DYNAMIC, SPARSE_MODES
 from edgeprune.export.quantize import Representative, named_samples, set_mode
 from edgeprune.export.serving import SIGNATURE, Serving, check_exportable, trace
+from edgeprune.export.valid_padding import write_valid_padding
 from edgeprune.quiet import muted_native_output, silence
 from edgeprune.target import QUANTIZE_MODES
 
@@ -64,7 +65,7 @@ def convert(
             raise InputError(f"{INT8_LOOP}; use another --quantize mode or set unroll=True")
         content = _run_converter(model, serving, mode, representative, per_channel_dense)
     if sparse:
-        content = encode_weights(content)
+        content = write_valid_padding(encode_weights(content))
     content = order_inputs_and_outputs(content, serving.input_names, serving.output_names)
     unfixed = unfixed_tensors(content)
     if unfixed:
