@@ -23,6 +23,9 @@ from edgeprune.tflite.inspect import TfliteSummary, inspect
 from edgeprune.tflite.sparse_inference.predict import predict
 from edgeprune.validate.metric import evaluate_keras, evaluate_tflite
 
+# Verdicts of `tflite.sparse_inference` for which (part of) the model runs sparse kernels.
+ENGAGED = ("sparse", "partly")
+
 
 @dataclass(frozen=True)
 class Sizes:
@@ -57,9 +60,9 @@ class Ships(Protocol):
 def write_tflite(ships: Ships, model: Any, mode: str, path: Path, *, sparse: bool = False) -> Sizes:
     """Convert `model` and write it; calibration samples are drawn where the mode needs them.
 
-    sparse: zeros are left out of the file where that makes it smaller, and float models are laid out so that the
-    runtime's sparse kernels can run; outputs stay the same. A form that the target's runtime would compute wrongly, or
-    not load, is passed over: then the stock layout, and at last every zero stored.
+    sparse: zeros are left out of the file where that makes it smaller, and float models are laid out for the target's
+    sparse kernels where that makes them run; outputs stay the same. A form that the target's runtime would compute
+    wrongly, or not load, is passed over: then the stock layout, and at last every zero stored.
 
     Raises:
         InputError: TFLite can't hold the model.
@@ -71,13 +74,17 @@ def write_tflite(ships: Ships, model: Any, mode: str, path: Path, *, sparse: boo
     runtime = ships.target.runtime
     failing: list[Trap] = []
     passed_over = ""
-    for laid_out, encoded in _forms(model, mode, sparse and verdict.allowed):
-        content = convert(
-            laid_out, mode, ships.representative, per_channel_dense=verdict.per_channel_dense, sparse=encoded
-        )
+    for form, encoded in _forms(model, mode, sparse and verdict.allowed):
+        content = convert(form, mode, ships.representative, per_channel_dense=verdict.per_channel_dense, sparse=encoded)
         write_bytes(path, content)
         found = traps(path, runtime.package, runtime.version, ships.target.isa)
         failing = [trap for trap in found if trap.severity == "fails"]
+        if not failing and form is not model:
+            sparse_kernels = sparse_inference(ships.target, path)
+            if sparse_kernels["verdict"] not in ENGAGED:
+                # the layout costs a little and would gain nothing here
+                passed_over = sparse_kernels["reason"]
+                continue
         if not failing:
             return replace(sizes_of(path), passed_over=passed_over)
         passed_over = passed_over or failing[0].reason

@@ -13,6 +13,7 @@ from edgeprune.errors import ValidationError
 from edgeprune.graph.surgery import copy_compiled_state
 from edgeprune.model_file import save_model
 from edgeprune.pipeline.analysis import Analysis, analyse
+from edgeprune.pipeline.artifact import ENGAGED
 from edgeprune.pipeline.costs import plan_costs
 from edgeprune.pipeline.emulated import count_sparse
 from edgeprune.pipeline.goal import Goal
@@ -196,7 +197,7 @@ def _sparse_inference(job: Job, model: Any, mode: str, found: Found, file: Path)
     if mode in FLOAT_MODES:
         check_engaged(job, facts["verdict"], facts["reason"])
     verdict = facts.pop("verdict")
-    return SparseInference(engaged=verdict in ("sparse", "partly"), **facts)
+    return SparseInference(engaged=verdict in ENGAGED, **facts)
 
 
 def _speed_from_zeros(job: Job, sparse: SparseInference) -> str:

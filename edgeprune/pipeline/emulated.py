@@ -9,7 +9,7 @@ from edgeprune.boards.board import find_board
 from edgeprune.device.devices import is_emulator
 from edgeprune.device.instructions import count_instructions
 from edgeprune.errors import DeviceError, InputError, ValidationError
-from edgeprune.pipeline.artifact import write_tflite
+from edgeprune.pipeline.artifact import ENGAGED, write_tflite
 from edgeprune.pipeline.job import Job
 from edgeprune.progress import say
 
@@ -42,7 +42,7 @@ def count_sparse(job: Job, model: Any, result: Path, predicted: dict[str, Any]) 
         return predicted
     seen = job.stages.run("emulated", lambda folder: _counted(job, model, result, board, folder))
     ran = seen.pop("ran")
-    if ran is None or ran == (predicted["verdict"] in ("sparse", "partly")):
+    if ran is None or ran == (predicted["verdict"] in ENGAGED):
         return predicted | seen
     if ran:
         return predicted | seen | {"verdict": "partly", "reason": ""}

@@ -192,7 +192,7 @@ class _Search:
                 "lost": drop(goal.baseline_metric, metric, job.task.metric.higher_is_better),
                 "parity": asdict(parity),
                 "zero_fraction": inspect(path).zero_fraction,
-                "sparse_inference": None if job.options.pattern is None else sparse_inference(job.target, path),
+                "sparse_inference": self._sparse_inference(path, sizes.passed_over),
                 **asdict(sizes),
                 **running_costs(job, path),
             }
@@ -200,8 +200,15 @@ class _Search:
         export = job.stages.run(name, work)
         sparse = export["sparse_inference"]
         if sparse is not None and goal.mode in FLOAT_MODES:
-            check_engaged(job, sparse["verdict"], export["passed_over"] or sparse["reason"])
+            check_engaged(job, sparse["verdict"], sparse["reason"])
         return {"stage": name, **export}
+
+    def _sparse_inference(self, path: Path, passed_over: str) -> dict[str, Any] | None:
+        """What is predicted of the file; why its best form could not be shipped says more than what stops another."""
+        if self.job.options.pattern is None:
+            return None
+        found = sparse_inference(self.job.target, path)
+        return found | {"reason": passed_over or found["reason"]}
 
 
 def _dropped(job: Job, analysis: Analysis, names: list[str]) -> tuple[str, Any]:

@@ -11,7 +11,7 @@ from edgeprune.errors import ValidationError
 from edgeprune.export.modes import allowed_modes
 from edgeprune.export.passes.apply import apply_passes
 from edgeprune.model_file import load_model, save_model
-from edgeprune.pipeline.artifact import Ships, file_latency_ms, sparse_inference, write_tflite
+from edgeprune.pipeline.artifact import ENGAGED, Ships, file_latency_ms, sparse_inference, write_tflite
 from edgeprune.pipeline.job import Job
 from edgeprune.pipeline.kernels import NO_SPEED_FROM_ZEROS
 from edgeprune.pipeline.options import SPARSE, Options
@@ -42,7 +42,7 @@ class SparseKernels:
     @property
     def engaged(self) -> bool:
         """Whether (part of) the model runs sparse kernels."""
-        return self.verdict in ("sparse", "partly")
+        return self.verdict in ENGAGED
 
     def share(self, mode: str) -> float:
         """What part of a dense model's latency in `mode` zeros leave."""
