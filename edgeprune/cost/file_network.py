@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from edgeprune.records.network import Extent, Network, OpRecord, TensorRecord, WeightRecord
-from edgeprune.tflite.model import UNPACKING_OPS, TfliteModel, dense_bytes, dtype_name, elements, shape_of
+from edgeprune.tflite.model import UNPACKING_OPS, TfliteModel, dtype_name, elements, shape_of
 from edgeprune.tflite.weights import zeros_in
 
 # TFLite's name -> the kind of network records; others keep their name, which says what an element of them costs.
@@ -135,21 +135,11 @@ class _Builder:
         return self.axes.setdefault(width, len(self.axes))
 
     def tensor(self, index: int) -> int:
-        """The record of a computed tensor. Numbers of other types than the operation's count by their bytes."""
+        """The record of a computed tensor."""
         if index not in self.tensors:
             self.tensors[index] = len(self.extents)
             self.extents.append(Extent(elements(self.model.main.tensors[index])))
         return self.tensors[index]
-
-
-def activation_bytes(model: TfliteModel, position: int) -> int:
-    """Bytes of the computed tensors that an operation reads and writes."""
-    operator = model.main.operators[position]
-    return sum(
-        dense_bytes(model.main.tensors[int(tensor)])
-        for tensor in (*operator.inputs, *operator.outputs)
-        if tensor >= 0 and model.stored_weight(int(tensor)) is None
-    )
 
 
 def _sizes(tensor: Any) -> tuple[int, ...]:

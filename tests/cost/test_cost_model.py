@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from edgeprune.cost.change import Changes
 from edgeprune.cost.model import Corrections, CostModel
 from edgeprune.records.network import Extent, GroupRecord, Network, OpRecord, TensorRecord, WeightRecord
+from edgeprune.target import load_target
 from tests.cost import small_networks as by_loops
 from tests.cost.small_networks import BYTES, EXACT_RATES, RATES, mobile_block, random_network, random_plan
 
@@ -165,6 +166,24 @@ def test_changed_plans_equal_whole_plans(seed, mode, multiple):
 
 
 @settings(deadline=None)
+@given(
+    seed=st.integers(0, 10**6), mode=st.sampled_from(MODES), board=st.sampled_from(["rpi3", "rpi4", "rpi5", "pixel8"])
+)
+def test_changed_plans_equal_whole_plans_with_a_boards_kernels(seed, mode, board):
+    """Tiles of several sizes, of inputs and outputs, and narrow kernels."""
+    network, base = random_network(seed), random_plan(random_network(seed), seed)
+    model = CostModel(network, load_target(board).cost[mode], mode, 8)
+    rng = np.random.default_rng(seed)
+    groups = rng.integers(0, len(base), size=6)
+    counts = rng.integers(1, network.full[groups] + 1)
+    plans = np.repeat(base[:, None], 6, axis=1)
+    plans[groups, np.arange(6)] = counts
+    whole = model.latency_ms(plans)
+    np.testing.assert_allclose(model.changed_latency_ms(Changes(base, groups, counts)), whole, rtol=1e-9)
+    np.testing.assert_allclose([model.op_latency_ms(plan).sum() for plan in plans.T], whole, rtol=1e-9)
+
+
+@settings(deadline=None)
 @given(seed=st.integers(0, 10**6), mode=st.sampled_from(MODES))
 def test_the_ram_bound_is_below_what_placing_needs(seed, mode):
     network, plan = random_network(seed), random_plan(random_network(seed), seed)
@@ -205,7 +224,7 @@ def chain(layers: int) -> Network:
 def test_predictions_are_fast():
     """300 layers: one plan well under 5 ms, 200 plans at once under 100 ms (both leave room for a busy machine)."""
     network = chain(300)
-    model = CostModel(network, RATES, "none", 8)
+    model = CostModel(network, load_target("rpi4").cost["none"], "none", 8)
     plans = np.repeat(network.full[:, None], 200, axis=1)
 
     def best_ms(work) -> float:
