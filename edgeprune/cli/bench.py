@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeprune.cli.answered import Answered, error_document
-from edgeprune.errors import DeviceError, EdgepruneError, InputError
+from edgeprune.errors import BudgetError, DeviceError, EdgepruneError, InputError
 from edgeprune.progress import say
 from edgeprune.records.bench import BenchResult
 from edgeprune.records.instructions import InstructionBench
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 @click.option("--threads", default=1, show_default=True, type=click.IntRange(min=1), help="Threads of the runtime.")
 @click.option("--rounds", default=5, show_default=True, type=click.IntRange(min=1), help="Rounds per model.")
 @click.option("--quick", is_flag=True, help="Rounds of 0.5 s instead of 10 s; for a first look.")
+@click.option("--p99-ms", type=float, help="Fail (exit 3) when more than 1 % of the invokes take longer.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="For inputs and the interval.")
 @click.option("--json", "as_json", is_flag=True, help="Print the record with all raw samples as JSON.")
 def command(
@@ -47,6 +48,7 @@ def command(
     threads: int,
     rounds: int,
     quick: bool,
+    p99_ms: float | None,
     seed: int,
     as_json: bool,
 ) -> None:
@@ -64,14 +66,19 @@ def command(
     from edgeprune.device.bench import bench, bench_devices, check_is_tflite
     from edgeprune.device.devices import is_emulator
     from edgeprune.device.instructions import bench_instructions
+    from edgeprune.device.service_level import check_limit
     from edgeprune.tflite.flatbuffer import read_model
 
     # Read in full first: the runtime itself may crash on a damaged file.
     for path in (model,) if baseline is None else (baseline, model):
         check_is_tflite(path)
         read_model(path)
+    if p99_ms is not None:
+        check_limit(p99_ms)
     emulated = [device for device in devices if is_emulator(device)]
     timed = [device for device in devices if not is_emulator(device)]
+    if emulated and p99_ms is not None:
+        raise InputError(f"{emulated[0]} has no times, and so no p99; leave --p99-ms out")
     if emulated and (threads != 1 or install):
         option = "--install" if install else f"--threads {threads}"
         raise InputError(f"{emulated[0]} counts on one thread and installs nothing, received {option}; leave it out")
@@ -108,6 +115,8 @@ def command(
                 outcomes[device] = error
     _tell(outcomes)
     _answer({device: outcomes[device] for device in devices}, as_json)
+    if p99_ms is not None:
+        _check_p99(list(outcomes.values()), p99_ms)
 
 
 def _tell(outcomes: Mapping[str, Outcome]) -> None:
@@ -148,6 +157,26 @@ def _answer(outcomes: Mapping[str, Outcome], as_json: bool) -> None:
         raise Answered(DeviceError(line) if worst else InputError(line))
 
 
+def _check_p99(outcomes: Sequence[Outcome], limit_ms: float) -> None:
+    """All devices are checked before the first error is raised.
+
+    Raises:
+        Answered: some miss the limit, or can't tell; the results are printed.
+    """
+    from edgeprune.device.service_level import check_p99
+
+    errors: list[EdgepruneError] = []
+    for outcome in outcomes:
+        if isinstance(outcome, BenchResult):
+            try:
+                say(check_p99(outcome, limit_ms))
+            except EdgepruneError as error:
+                errors.append(error)
+    if errors:
+        worst = next((error for error in errors if isinstance(error, BudgetError)), errors[0])
+        raise Answered(type(worst)("; ".join(str(error) for error in errors)))
+
+
 def speedup_line(speedup: Ratio) -> str:
     """The verdict in words; an interval that contains 1 decides nothing."""
     interval = f"{speedup.confidence:.0%} interval {speedup.low:.2f} to {speedup.high:.2f}".replace("%", " %")
@@ -163,6 +192,8 @@ def _print(results: Sequence[BenchResult]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from edgeprune.device.service_level import jitter_line
 
     console, first, several = Console(), results[0], len(results) > 1
     threads = "1 thread" if first.threads == 1 else f"{first.threads} threads"
@@ -182,6 +213,9 @@ def _print(results: Sequence[BenchResult]) -> None:
             table.add_row(name, f"{Path(stats.model).stat().st_size / 1000:.1f}", *_numbers(stats))
     console.print(table)
     for result in results:
+        jitter = jitter_line(result.model)
+        if jitter is not None:
+            console.print(Text((f"{result.device}: " if several else "") + jitter))
         if result.speedup is not None:
             console.print(Text((f"{result.device}: " if several else "") + speedup_line(result.speedup)))
 
