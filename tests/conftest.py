@@ -51,6 +51,8 @@ def cache_of_wider_fixtures(tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """Fixtures of a module or session don't write to the user's cache either; subprocesses inherit the variable."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        # a developer's own calibration must not change predictions
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
         yield
 
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from edgeprune.cost.file_latency import FilePrediction
+    from edgeprune.cost.memory import RamPrediction
     from edgeprune.target import Target
     from edgeprune.tflite.lint import LintResult
     from edgeprune.tflite.sparse_inference.records import Cluster, Finding
@@ -34,28 +36,42 @@ def command(model: Path, target: str, as_json: bool) -> None:
     """Check MODEL (.tflite) for a board without running it.
 
     Says whether the runtime's sparse kernels will run and, for each cluster of operations, which operation and rule
-    stops them and what mends it; then known traps and operations that the board's runtime lacks.
+    stops them and what mends it; then known traps, operations that the board's runtime lacks, and what the model should
+    cost: latency, memory and energy are predicted, not measured.
 
     The exit code is 0 when the model should run on the board, sparse or dense, and 5 when it should not load there, or
     compute wrong numbers.
     """
     from edgeprune.cli.answered import Answered
+    from edgeprune.cost.file_latency import predict_file
+    from edgeprune.cost.memory import predict_ram
     from edgeprune.errors import ValidationError
     from edgeprune.target import load_target
+    from edgeprune.tflite.flatbuffer import read_model
     from edgeprune.tflite.lint import lint
 
     board = load_target(target)
     result = lint(model, board)
+    read = read_model(model)
+    latency, ram = predict_file(read, board), predict_ram(read, board)
     if as_json:
         document = {
             "model": str(model),
             "target": board.name,
             "runtime": f"{board.runtime.package} {board.runtime.version}",
             **asdict(result),
+            "predicted": {
+                "latency_ms": latency.ms,
+                "low_ms": latency.low_ms,
+                "high_ms": latency.high_ms,
+                "threads": latency.threads,
+                "process_ram_bytes": ram.total,
+                "energy_mj": latency.energy_mj,
+            },
         }
         click.echo(json.dumps(document, indent=2, allow_nan=False))
     else:
-        for line in _lines(model, board, result):
+        for line in (*_lines(model, board, result), *_costs(latency, ram)):
             click.echo(line)
     if not result.passed:
         names = ", ".join(trap.name for trap in result.traps if trap.severity == "fails")
@@ -82,6 +98,16 @@ def _lines(model: Path, board: Target, result: LintResult) -> Iterator[str]:
     yield f"  least runtime: TensorFlow {result.min_runtime_version or 'not noted in the file'}"
     for note in result.notes:
         yield f"  note: {note}"
+
+
+def _costs(latency: FilePrediction, ram: RamPrediction) -> Iterator[str]:
+    """What the model should cost there; nothing of it was measured."""
+    threads = "1 thread" if latency.threads == 1 else f"{latency.threads} threads"
+    band = f"likely {latency.low_ms:.3g} to {latency.high_ms:.3g}"
+    yield f"  predicted latency: {latency.ms:.3g} ms on {threads} ({band}); not measured"
+    yield f"  predicted peak memory of the process: {ram.total / 1e6:.1f} MB"
+    if latency.energy_mj is not None:
+        yield f"  energy per inference, a rough estimate: {latency.energy_mj:.3g} mJ"
 
 
 def _cluster(number: int, cluster: Cluster) -> Iterator[str]:

@@ -25,13 +25,12 @@ CHANNELS = (8, 11, 16, 18, 23, 24, 30, 31, 32, 39, 40, 45, 56, 72, 80)
 
 
 @pytest.fixture(scope="module")
-def board(tmp_path_factory: pytest.TempPathFactory) -> str:
+def board(board_cache: str) -> str:
     """The cache folder in which rpi4 is set up."""
-    folder = str(tmp_path_factory.mktemp("boards"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", folder)
+        patch.setenv("XDG_CACHE_HOME", board_cache)
         setup_board("rpi4", None)
-    return folder
+    return board_cache
 
 
 @pytest.fixture(autouse=True)
