@@ -76,7 +76,9 @@ class _Builder:
         if name in _FREE or (name in UNPACKING_OPS and not inputs) or self.is_fused_padding(position):
             return OpRecord(label, "fused", Extent(0), (), (), (), 0)
         if name in ("BATCH_MATMUL", "TRANSPOSE_CONV") and inputs and outputs:
-            return OpRecord(label, "conv", Extent(self.other_macs(name, operator)), inputs, outputs, (), 0)
+            macs = self.other_macs(name, operator)
+            if macs is not None:
+                return OpRecord(label, "conv", Extent(macs), inputs, outputs, (), 0)
         if name in _KINDS and len(known) > 1 and outputs:
             record = self.weighted(position, label, inputs, outputs)
             if record is not None:
@@ -115,17 +117,20 @@ class _Builder:
             return elements(self.model.main.tensors[tensor])
         return elements(stored) - zeros_in(stored, data)
 
-    def other_macs(self, name: str, operator: Any) -> int:
-        """Multiply-accumulates of a product of activations, or of a transposed convolution."""
+    def other_macs(self, name: str, operator: Any) -> int | None:
+        """Multiply-accumulates of a product of activations, or of a transposed convolution; None where the file describes
+        it wrongly."""
         tensors = self.model.main.tensors
+        read = [int(tensor) for tensor in operator.inputs]
+        if min(read) < 0 or len(read) < (2 if name == "BATCH_MATMUL" else 3):
+            return None
         if name == "BATCH_MATMUL":
-            return elements(tensors[int(operator.outputs[0])]) * _sizes(tensors[int(operator.inputs[0])])[-1]
-        weight = _sizes(tensors[int(operator.inputs[1])])
-        return elements(tensors[int(operator.inputs[2])]) * prod(weight[:3])
+            return elements(tensors[int(operator.outputs[0])]) * prod(_sizes(tensors[read[0]])[-1:])
+        return elements(tensors[read[2]]) * prod(_sizes(tensors[read[1]])[:3])
 
     def is_fused_padding(self, position: int) -> bool:
         """Whether XNNPACK lets the convolution that alone reads a padding do it."""
-        if self.model.op_names[position] != "PAD":
+        if self.model.op_names[position] != "PAD" or not len(self.model.main.operators[position].outputs):
             return False
         readers = self.model.consumers.get(int(self.model.main.operators[position].outputs[0]), [])
         return len(readers) == 1 and self.model.op_names[readers[0]] in ("CONV_2D", "DEPTHWISE_CONV_2D")

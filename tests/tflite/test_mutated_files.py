@@ -6,6 +6,8 @@ import time
 import numpy as np
 import pytest
 
+from edgeprune.cost.file_latency import predict_file
+from edgeprune.cost.memory import predict_ram
 from edgeprune.errors import InputError
 from edgeprune.target import load_target
 from edgeprune.tflite.encodings import compare_encodings
@@ -78,6 +80,8 @@ def test_ten_thousand_mutated_files(converted):
             accepted += 1
             summarize(model)
             compare_encodings(model)
+            predict_file(model, board)
+            predict_ram(model, board)
             result = lint_model(model, board)
             json.dumps([finding.reason for cluster in result.sparse_inference.clusters for finding in cluster.findings])
         slowest = max(slowest, time.perf_counter() - began)

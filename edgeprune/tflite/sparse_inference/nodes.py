@@ -21,6 +21,9 @@ from edgeprune.tflite.sparse_inference.rules import RuntimeRules
 Shape = tuple[int, ...]
 Pads = tuple[int, int, int, int]
 
+# The options that belong to a convolution; a damaged file may carry others.
+_OPTIONS = {"CONV_2D": schema.Conv2DOptionsT, "DEPTHWISE_CONV_2D": schema.DepthwiseConv2DOptionsT}
+
 
 @dataclass
 class Node:
@@ -216,7 +219,7 @@ def _describe_convolution(model: TfliteModel, node: Node, options: Any) -> None:
     weight, data = _sizes(model, node.inputs[1]), _sizes(model, node.inputs[0])
     if len(weight) != 4 or len(data) != 4:
         return
-    if not isinstance(options, (schema.Conv2DOptionsT, schema.DepthwiseConv2DOptionsT)):
+    if not isinstance(options, _OPTIONS.get(node.name, ())):
         return
     node.kind = "convolution" if node.name == "CONV_2D" else "depthwise"
     node.weight = node.inputs[1]
