@@ -118,8 +118,10 @@ class _Builder:
         return elements(stored) - zeros_in(stored, data)
 
     def other_macs(self, name: str, operator: Any) -> int | None:
-        """Multiply-accumulates of a product of activations, or of a transposed convolution; None where the file describes
-        it wrongly."""
+        """Multiply-accumulates of a product of activations, or of a transposed convolution.
+
+        None where the file describes it wrongly.
+        """
         tensors = self.model.main.tensors
         read = [int(tensor) for tensor in operator.inputs]
         if min(read) < 0 or len(read) < (2 if name == "BATCH_MATMUL" else 3):
