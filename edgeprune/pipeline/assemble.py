@@ -93,7 +93,7 @@ def assemble(job: Job, analysis: Analysis, baseline: dict[str, Any], candidates:
         bench=bench,
         notes=_notes(job, best, candidates, after, sparse),
         versions=versions(job.target),
-        allocation_trials=_allocation_trials(job, found),
+        allocation_trials=_allocation_trials(given, candidates),
         sparse_inference=sparse,
         strategy_trials=strategy_trials(job, candidates),
         instructions=instructions(job, file),
@@ -144,8 +144,13 @@ def _trial(job: Job, row: dict[str, Any]) -> QuantizeTrial:
     return QuantizeTrial(row["quantize"], value, row["size_bytes"], row["chosen"], reason)
 
 
-def _allocation_trials(job: Job, found: Found) -> tuple[AllocationTrial, ...]:
-    """Rows for the report, the chosen one first."""
+def _allocation_trials(job: Job, candidates: Sequence[Candidate]) -> tuple[AllocationTrial, ...]:
+    """Rows for the report, the chosen one first; where strategies were compared, the first that removed channels chose
+    for all."""
+    founds = [row.found for row in candidates if row.found is not None]
+    if not founds[0].allocations:
+        return ()
+    found = max(founds, key=lambda each: len(each.allocations))
     metric, asked = job.task.metric, job.options.allocation != "auto"
     rows = []
     for number, row in enumerate(found.allocations):

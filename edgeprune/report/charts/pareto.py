@@ -113,10 +113,10 @@ def _point(trial: StrategyTrial, x: Axis, y: Axis, labelled: list[tuple[float, f
             f"{trial.strategy}, {trial.quantize}",
             x=at["cx"],
             y=at["cy"],
-            dx=-11 if left else 11,
-            dy=5 + _LINE * crowd,
+            dx=-9 if left else 9,
+            dy=-8 + _LINE * crowd,
             text_anchor="end" if left else "start",
-            class_="tick",
+            class_="tick halo",
         ),
     ]
 
