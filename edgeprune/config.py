@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from edgeprune.target import QUANTIZE_MODES, Budget, budget_from, is_target_file
+from edgeprune.cost_rates import QUANTIZE_MODES
+from edgeprune.target import Budget, budget_from, is_target_file
 from edgeprune.toml_table import Table, is_integer, is_number, read_text, shown
 
 DEFAULT_NAME = "edgeprune.toml"

@@ -7,15 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from edgeprune.cost_rates import QUANTIZE_MODES, Energy
 from edgeprune.errors import InputError
-from edgeprune.target import (
-    QUANTIZE_MODES,
-    Budget,
-    Energy,
-    list_targets,
-    load_target,
-    parse_target,
-)
+from edgeprune.target import Budget, list_targets, load_target, parse_target
 
 pytestmark = pytest.mark.unit
 

@@ -27,7 +27,8 @@ from latency_fit import BOARDS, Fit, Published, leave_board_out, leave_one_out, 
 from scipy.optimize import minimize_scalar
 
 from edgeprune.cost.model import CostModel
-from edgeprune.target import QUANTIZE_MODES, CostRates, load_target
+from edgeprune.cost_rates import QUANTIZE_MODES, CostRates
+from edgeprune.target import load_target
 
 TARGETS = Path(__file__).resolve().parents[1] / "targets"
 BEGIN = "# Fitted by tools/fit_cost.py"

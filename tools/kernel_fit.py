@@ -16,7 +16,7 @@ import numpy as np
 from scipy.optimize import nnls
 
 from edgeprune.cost.one_op import LayerShape
-from edgeprune.target import CostRates
+from edgeprune.cost_rates import CostRates
 
 COUNTS = Path(__file__).with_name("kernel_counts.json")
 # XNNPACK's depthwise kernels by precision; TFLite's own, which run dynamic range, take 8 at a time.

@@ -16,8 +16,9 @@ import numpy as np
 
 from edgeprune.cost.change import Changes
 from edgeprune.cost.model import CostModel
+from edgeprune.cost_rates import QUANTIZE_MODES
 from edgeprune.records.network import Extent, GroupRecord, Network, OpRecord, TensorRecord, WeightRecord
-from edgeprune.target import QUANTIZE_MODES, load_target
+from edgeprune.target import load_target
 
 PLANS = 200
 REPEATS = 9

@@ -11,7 +11,8 @@ from typing import Any
 
 import click
 
-from edgeprune.target import CostRates, Target, list_targets, load_target, read_target
+from edgeprune.cost_rates import CostRates
+from edgeprune.target import Target, list_targets, load_target, read_target
 
 _PIPE_WIDTH = 200  # columns where stdout is not a terminal, so that no cell is cut in a file or a pipe
 

@@ -11,9 +11,10 @@ import numpy as np
 from edgeprune.cost.counts import ExtentTable
 from edgeprune.cost.file_network import file_network, mode_of
 from edgeprune.cost.model import CostModel
+from edgeprune.cost_rates import CostRates
 from edgeprune.errors import InputError
 from edgeprune.records.network import Network
-from edgeprune.target import CostRates, Target
+from edgeprune.target import Target
 from edgeprune.tflite.model import TfliteModel
 from edgeprune.tflite.sparse_inference.clusters import rewrite
 from edgeprune.tflite.sparse_inference.nodes import build_graph

@@ -13,8 +13,8 @@ from edgeprune.cost.elementwise import instructions_per_value
 from edgeprune.cost.polynomial import Term
 from edgeprune.cost.precision import Precision
 from edgeprune.cost.tiles import Tiles
+from edgeprune.cost_rates import CostRates
 from edgeprune.records.network import Extent, Network, OpRecord
-from edgeprune.target import CostRates
 
 COMPUTING = ("conv", "depthwise", "dense", "sparse")
 # Storing an output of a sparse kernel costs as much as this many nonzero weights (emulated Cortex-A72).

@@ -11,8 +11,8 @@ from edgeprune.cost.change import Changes
 from edgeprune.cost.latency_terms import COMPUTING, LatencyTerms
 from edgeprune.cost.polynomial import Polynomial, Term, term_values
 from edgeprune.cost.precision import PRECISIONS
+from edgeprune.cost_rates import CostRates
 from edgeprune.records.network import Extent, Network, OpRecord
-from edgeprune.target import CostRates
 
 # a 7x7 map padded by 3 on all sides has 3.4 times the positions
 _LARGEST_PADDING = 4

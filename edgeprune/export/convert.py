@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeprune.atomic import disk_error
+from edgeprune.cost_rates import QUANTIZE_MODES
 from edgeprune.errors import EdgepruneError, InputError, nearest
 from edgeprune.export.encode_weights import encode_weights
 from edgeprune.export.failures import explain
@@ -20,7 +21,6 @@ from edgeprune.export.quantize import Representative, named_samples, set_mode
 from edgeprune.export.serving import SIGNATURE, Serving, check_exportable, trace
 from edgeprune.export.valid_padding import write_valid_padding
 from edgeprune.quiet import muted_native_output, silence
-from edgeprune.target import QUANTIZE_MODES
 
 
 def convert(

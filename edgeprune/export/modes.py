@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgeprune.target import QUANTIZE_MODES, Runtime, Target
+from edgeprune.cost_rates import QUANTIZE_MODES
+from edgeprune.target import Runtime, Target
 from edgeprune.tflite.sparse_inference.rules import rules_for
 
 # TensorFlow 2.21 gives int8 Dense weights of the dynamic mode one scale per output channel. That is

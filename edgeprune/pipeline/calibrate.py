@@ -15,11 +15,12 @@ from edgeprune.cost.cost_table import Entry
 from edgeprune.cost.layer_network import layer_network
 from edgeprune.cost.model import CostModel
 from edgeprune.cost.one_op import LayerShape, Precision
+from edgeprune.cost_rates import CostRates
 from edgeprune.device.devices import is_emulator, open_device
 from edgeprune.errors import InputError
 from edgeprune.pipeline.profile import measure_layers
 from edgeprune.progress import progress
-from edgeprune.target import CostRates, Target, user_rates_path
+from edgeprune.target import Target, user_rates_path
 
 # Layers of MobileNets and their kin, large enough to rise above the time to start an operation.
 _COMPUTING = (

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgeprune.config import DEFAULT_N_OF_M, MAX_SEED, STRATEGIES, n_of_m
+from edgeprune.cost_rates import QUANTIZE_MODES
 from edgeprune.errors import InputError, nearest
-from edgeprune.target import QUANTIZE_MODES
 
 SPARSE = "sparse"
 DEFAULT_SPARSITY = 0.8

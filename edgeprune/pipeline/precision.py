@@ -11,6 +11,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from edgeprune.cost_rates import QUANTIZE_MODES
 from edgeprune.errors import InputError, ValidationError
 from edgeprune.export.modes import allowed_modes
 from edgeprune.pipeline.artifact import tflite_metric, write_tflite
@@ -23,7 +24,7 @@ from edgeprune.pipeline.sparse_kernels import FLOAT_MODES, SparseKernels
 from edgeprune.plan.limits import Limits
 from edgeprune.progress import say
 from edgeprune.records.network import Network
-from edgeprune.target import QUANTIZE_MODES, Target
+from edgeprune.target import Target
 from edgeprune.task.drop import drop
 
 # What quantization alone may cost where the budget names no accuracy.

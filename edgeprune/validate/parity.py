@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from edgeprune.cost_rates import QUANTIZE_MODES
 from edgeprune.errors import InputError, ValidationError, nearest
 from edgeprune.records.report import Parity
-from edgeprune.target import QUANTIZE_MODES
 from edgeprune.validate.interpreter import LiteModel
 from edgeprune.validate.keras_outputs import keras_outputs
 

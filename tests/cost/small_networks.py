@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from edgeprune.cost_rates import CostRates
 from edgeprune.records.network import Extent, GroupRecord, Network, OpRecord, TensorRecord, WeightRecord
-from edgeprune.target import CostRates
 
 # 1, 2 and 4 MACs per nanosecond, half a byte per nanosecond, 3 us per operation
 RATES = CostRates(conv_gmacs=1.0, depthwise_gmacs=2.0, dense_gmacs=4.0, copy_gb_s=0.5, op_us=3.0)

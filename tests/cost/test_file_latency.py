@@ -8,8 +8,9 @@ import pytest
 
 from edgeprune.cost.file_latency import predict_file, sparse_convolutions
 from edgeprune.cost.one_op import LayerShape, one_op_model
+from edgeprune.cost_rates import CostRates, Energy
 from edgeprune.errors import InputError
-from edgeprune.target import CostRates, Energy, Target, load_target
+from edgeprune.target import Target, load_target
 from edgeprune.tflite.flatbuffer import parse_model
 from edgeprune.tflite.model import TfliteModel
 from tests.tflite.sparse_corpus import CASES

@@ -10,9 +10,9 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
+from edgeprune.cost_rates import QUANTIZE_MODES
 from edgeprune.errors import InputError
 from edgeprune.export.convert import convert
-from edgeprune.target import QUANTIZE_MODES
 
 pytestmark = pytest.mark.keras
 

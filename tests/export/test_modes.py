@@ -6,8 +6,9 @@ import dataclasses
 
 import pytest
 
+from edgeprune.cost_rates import QUANTIZE_MODES, CostRates
 from edgeprune.export.modes import ModelFacts, allowed_modes
-from edgeprune.target import QUANTIZE_MODES, Budget, CostRates, Runtime, Target
+from edgeprune.target import Budget, Runtime, Target
 
 pytestmark = pytest.mark.unit
 

@@ -11,9 +11,10 @@ from edgeprune.atomic import write_text
 from edgeprune.cost.cost_table import Entry
 from edgeprune.cost.layer_network import layer_network
 from edgeprune.cost.model import CostModel
+from edgeprune.cost_rates import CostRates
 from edgeprune.errors import InputError
 from edgeprune.pipeline.calibrate import STANDARD, as_toml, calibrate, fit_mode, scaled
-from edgeprune.target import CostRates, load_target, user_rates_path
+from edgeprune.target import load_target, user_rates_path
 
 pytestmark = pytest.mark.unit
 

@@ -44,7 +44,7 @@ def images():
 @pytest.fixture(scope="session")
 def lite(classifier, images):
     """Quantization mode -> TFLite bytes of `classifier`."""
+    from edgeprune.cost_rates import QUANTIZE_MODES
     from edgeprune.export.convert import convert
-    from edgeprune.target import QUANTIZE_MODES
 
     return {mode: convert(classifier, mode, lambda: iter([[images]])) for mode in QUANTIZE_MODES}

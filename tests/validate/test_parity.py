@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from edgeprune.cost_rates import QUANTIZE_MODES
 from edgeprune.errors import InputError, ValidationError
 from edgeprune.export.convert import convert
-from edgeprune.target import QUANTIZE_MODES
 from edgeprune.validate.parity import TOLERANCE, check_parity
 
 pytestmark = pytest.mark.keras
