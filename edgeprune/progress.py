@@ -49,6 +49,11 @@ def _silent(steps: int, note: str) -> None:
     """No bar where stderr is not a terminal."""
 
 
+def shown(text: str) -> str:
+    """`text` with control characters, which could steer a terminal, replaced by "?"."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
 def say(message: str) -> None:
     """One line of news on stderr, outside `--json` results."""
-    print(message, file=sys.stderr, flush=True)
+    print(shown(message), file=sys.stderr, flush=True)

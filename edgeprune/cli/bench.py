@@ -12,7 +12,7 @@ import click
 
 from edgeprune.cli.answered import Answered, error_document
 from edgeprune.errors import BudgetError, DeviceError, EdgepruneError, InputError
-from edgeprune.progress import say
+from edgeprune.progress import say, shown
 from edgeprune.records.bench import BenchResult
 from edgeprune.records.instructions import InstructionBench
 
@@ -79,9 +79,10 @@ def command(
     timed = [device for device in devices if not is_emulator(device)]
     if emulated and p99_ms is not None:
         raise InputError(f"{emulated[0]} has no times, and so no p99; leave --p99-ms out")
-    if emulated and (threads != 1 or install):
-        option = "--install" if install else f"--threads {threads}"
-        raise InputError(f"{emulated[0]} counts on one thread and installs nothing, received {option}; leave it out")
+    if emulated and threads != 1:
+        raise InputError(f"{emulated[0]} counts on one thread, received --threads {threads}; leave it out")
+    if emulated and install:
+        raise InputError(f"nothing can be installed on {emulated[0]}; leave --install out")
 
     def count(device: str) -> InstructionBench:
         return bench_instructions(model, baseline=baseline, device=device, seed=seed)
@@ -209,7 +210,7 @@ def _print(results: Sequence[BenchResult]) -> None:
         if several:
             table.add_row(Text(f"{result.device}\n{result.runtime}", style="bold"))
         for stats in rows:
-            name = Text(stats.model if same_name else Path(stats.model).name)
+            name = Text(shown(stats.model if same_name else Path(stats.model).name))
             table.add_row(name, f"{Path(stats.model).stat().st_size / 1000:.1f}", *_numbers(stats))
     console.print(table)
     for result in results:
@@ -240,7 +241,7 @@ def _print_instructions(result: InstructionBench) -> None:
     table = Table()
     table.add_column("operation", overflow="fold")
     for counts in counted:
-        table.add_column(Text(Path(counts.model).name), justify="right", overflow="fold")
+        table.add_column(Text(shown(Path(counts.model).name)), justify="right", overflow="fold")
     operations = dict.fromkeys(name for counts in counted for name in counts.by_op)
     for name in operations:
         table.add_row(name, *(f"{counts.by_op.get(name, 0) / 1e6:.3f}" for counts in counted))

@@ -1,13 +1,37 @@
-"""Ctrl-C that native code swallows or turns into some other error."""
+"""Being asked to stop: Ctrl-C, also where native code swallows it or turns it into some other error, a closed terminal
+and `kill`."""
 
 from __future__ import annotations
 
 import contextlib
 import signal
+import threading
 from collections.abc import Iterator
 from types import FrameType
 
 _AGAIN_SECS = 0.5
+
+
+@contextlib.contextmanager
+def stopped_like_ctrl_c() -> Iterator[None]:
+    """SIGTERM and SIGHUP raise KeyboardInterrupt, so that devices and folders are left clean. One that is ignored, as
+    under nohup, stays ignored; other threads than the main one, which alone receives signals, change nothing.
+    """
+
+    def interrupt(signal_number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) == signal.SIG_DFL]
+    for number in numbers:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
 
 
 @contextlib.contextmanager

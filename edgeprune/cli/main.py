@@ -10,6 +10,7 @@ import sys
 import click
 
 from edgeprune.cli.answered import Answered, error_document, one_line
+from edgeprune.cli.interrupts import stopped_like_ctrl_c
 from edgeprune.errors import EdgepruneError, InputError, Interrupted, nearest
 
 # command name -> (module with the click command `command`, one-line help)
@@ -63,7 +64,8 @@ def main(arguments: list[str] | None = None) -> None:
     for a user's mistake. With --json an error is one JSON document on stdout as well."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        cli.main(args=arguments, standalone_mode=False)
+        with stopped_like_ctrl_c():
+            cli.main(args=arguments, standalone_mode=False)
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
     except click.ClickException as error:

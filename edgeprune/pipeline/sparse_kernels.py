@@ -3,7 +3,7 @@ form and on how many weights are zero, hardly on which."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -90,8 +90,8 @@ def look_for_sparse_kernels(
         rewritten, _ = apply_passes(model, finetuned=True)
         if rewritten is not model:
             symmetric = tried(rewritten, SYMMETRIC)
-            if symmetric.engaged:
-                return symmetric
+            # where nothing engages, what stops the rewritten model is what no pass mends
+            return symmetric if symmetric.engaged else replace(kept, reason=symmetric.reason)
     return kept
 
 

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from edgeprune.cli.interrupts import interrupts_insisted_on
+from edgeprune.cli.interrupts import interrupts_insisted_on, stopped_like_ctrl_c
 
 pytestmark = pytest.mark.unit
 
@@ -49,3 +49,31 @@ def test_afterwards_signals_are_as_before():
         press()
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGALRM)] == handlers
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_closed_terminal_and_kill_are_interrupts(number):
+    cleaned = []
+
+    def work() -> None:
+        with stopped_like_ctrl_c():
+            try:
+                os.kill(os.getpid(), number)
+                time.sleep(5)
+            finally:
+                cleaned.append(number)
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert cleaned == [number]
+    assert signal.getsignal(number) == signal.SIG_DFL
+
+
+def test_what_is_ignored_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stopped_like_ctrl_c():
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
