@@ -82,7 +82,7 @@ def command(
     if emulated and threads != 1:
         raise InputError(f"{emulated[0]} counts on one thread, received --threads {threads}; leave it out")
     if emulated and install:
-        raise InputError(f"nothing can be installed on {emulated[0]}; leave --install out")
+        raise InputError(f"nothing can be installed on {emulated[0]}, received --install; leave it out")
 
     def count(device: str) -> InstructionBench:
         return bench_instructions(model, baseline=baseline, device=device, seed=seed)
