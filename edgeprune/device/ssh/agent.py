@@ -30,7 +30,7 @@ import sys
 import tempfile
 import time
 import zlib
-from typing import Any
+from typing import IO, Any
 
 CHUNK = 1 << 16
 PREFIX = "edgeprune-run-"
@@ -58,7 +58,7 @@ def main() -> int:
     for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
         signal.signal(number, hang_up)
     os.umask(0o077)
-    folder = None
+    folder = marker = None
     problems: list[str] = []
     task: dict[str, Any] = {"nonce": ""}
     try:
@@ -70,7 +70,7 @@ def main() -> int:
             send(task, "installed", install(task).encode())
         else:
             problems.extend(remove_stale())
-            folder = new_folder()
+            folder, marker = new_folder()
             send(task, "folder", folder.encode(errors="surrogateescape"))
             run(task, folder)
     except Failure as failure:
@@ -83,6 +83,8 @@ def main() -> int:
             signal.signal(number, signal.SIG_IGN)
         if folder is not None:
             problems.extend(remove(folder))
+        if marker is not None:
+            marker.close()
     with contextlib.suppress(OSError):
         send(task, "left", json.dumps({"problems": problems}).encode())
     return 0
@@ -108,8 +110,12 @@ def bases() -> list[str]:
     return [os.path.join(os.path.expanduser("~"), ".cache", "edgeprune"), tempfile.gettempdir()]
 
 
-def new_folder() -> str:
-    """A fresh folder that only this user can read, marked as ours."""
+def new_folder() -> tuple[str, IO[str]]:
+    """A fresh folder that only this user can read, and its marker, locked for as long as that file stays open.
+
+    The kernel lets go of the lock when this program ends, however it does. A process number with its start time would
+    not do: under qemu-user a process reads another start time for itself than others do.
+    """
     said: list[str] = []
     for base in bases():
         try:
@@ -119,48 +125,41 @@ def new_folder() -> str:
             said.append(f"{base}: {error.strerror}")
             continue
         try:
-            with open(os.path.join(folder, MARKER), "w", encoding="ascii") as handle:
-                json.dump(identity(os.getpid()), handle)
+            return folder, locked_marker(folder)
         except OSError as error:
             remove(folder)
             said.append(f"{base}: {error.strerror}")
-            continue
-        return folder
     raise Failure("folder", "; ".join(said))
 
 
-def identity(pid: int) -> dict[str, Any]:
-    """What tells a process from all others, also from a later one with its number: when it began, in which boot."""
-    started = read(f"/proc/{pid}/stat").rpartition(")")[2].split()
-    return {
-        "pid": pid,
-        "started": started[19] if len(started) > 19 else "",
-        "boot": read("/proc/sys/kernel/random/boot_id"),
-    }
-
-
-def read(path: str) -> str:
-    """A small system file, "" where it can't be read."""
-    with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="replace") as handle:
-        return handle.read().strip()
-    return ""
+def locked_marker(folder: str) -> IO[str]:
+    """The marker, with this program's number for whoever looks. It gets its name only when it is locked."""
+    path = os.path.join(folder, MARKER)
+    marker = open(path + ".part", "w", encoding="ascii")  # noqa: SIM115 - held until the end of this program
+    try:
+        fcntl.flock(marker, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        json.dump({"pid": os.getpid()}, marker)
+        marker.flush()
+        os.replace(path + ".part", path)
+    except BaseException:
+        # What could not be written would be tried again.
+        with contextlib.suppress(OSError):
+            marker.close()
+        raise
+    return marker
 
 
 def is_stale(folder: str) -> bool:
-    """Whether the run that made the folder is over."""
+    """Whether the run that made the folder is over: nobody holds its lock."""
     try:
-        with open(os.path.join(folder, MARKER), encoding="ascii") as handle:
-            owner = json.load(handle)
-        pid = int(owner["pid"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return time.time() - os.lstat(folder).st_mtime > UNMARKED_SECS
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        # An exclusive lock over NFS needs a file that is open for writing.
+        with open(os.path.join(folder, MARKER), "r+", encoding="ascii") as marker:
+            fcntl.flock(marker, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return True
-    except PermissionError:  # a process of another user's, which may have this number by now
-        pass
-    return bool(identity(pid) != owner)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return time.time() - os.lstat(folder).st_mtime > UNMARKED_SECS
 
 
 def remove_stale() -> list[str]:
