@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from typing import Any
 
@@ -11,12 +12,17 @@ from edgeprune.errors import DeviceError, InputError
 
 # What says nothing about the end: the runtime's greetings, and the emulator's word for the signal we name ourselves
 _NOISE = ("INFO:", "qemu: uncaught target signal")
+# The system's words for a disk, a quota or a limit that is reached
+_NO_ROOM = re.compile(r"no space left|quota exceeded|file too large", re.IGNORECASE)
+# Python's words when it can't load a package, and numpy's when it is too old or too new for one
+_NOT_LOADED = re.compile(r"\b(ImportError|ModuleNotFoundError)\b|compiled against|compiled using NumPy|_ARRAY_API")
 
 
 class RunnerHost:
     """Where `runner.py` runs.
 
-    where: the place, as messages name it. mend: what to do when the runtime there is missing or broken.
+    where: the place, as messages name it. mend: what to do when the runtime there is missing or broken; no other error
+    gives that advice.
     """
 
     where: str
@@ -31,7 +37,7 @@ class RunnerHost:
 
     def death(self, model: str, ended: Ended) -> DeviceError:
         """The runner ended without a result."""
-        words = [line.strip() for line in ended.log if not line.startswith(_NOISE)]
+        words = telling(ended.log)
         last = f'; its last words: "{words[-1]}"' if words else ""
         if ended.code < 0:
             memory = "; the system kills what needs more memory than it has" if ended.code == -signal.SIGKILL else ""
@@ -39,9 +45,17 @@ class RunnerHost:
                 f"the TFLite runtime on {self.where} crashed on {model} with {_signal_name(-ended.code)} during "
                 f"{_doing(ended.step)}{last}{memory}; `edgeprune inspect` shows what is in the file"
             )
+        if words and _NO_ROOM.search(words[-1]):
+            return DeviceError(
+                f'there is no room on {self.where} for the result of {model}: "{words[-1]}"; free some space there and '
+                "run the command again"
+            )
+        # Python ends with a word of its own: silence is the end of a runtime, too.
+        broken = not words or _NOT_LOADED.search(words[-1])
+        mend = self.mend if broken else "run the command again"
         return DeviceError(
             f"the TFLite runtime on {self.where} stopped on {model} with exit code {ended.code} during "
-            f"{_doing(ended.step)}{last}; {self.mend}"
+            f"{_doing(ended.step)}{last}; {mend}"
         )
 
     def refusal(self, model: str, result: dict[str, Any]) -> DeviceError | InputError:
@@ -73,6 +87,11 @@ class RunnerHost:
             rounds_ms=tuple(tuple(tuple(samples) for samples in model["rounds_ms"]) for model in measured),
             peak_rss_kb=tuple(model.get("peak_rss_kb") for model in measured),
         )
+
+
+def telling(log: list[str]) -> list[str]:
+    """The lines that say something about the end."""
+    return [line.strip() for line in log if line.strip() and not line.startswith(_NOISE)]
 
 
 def model_of(request: RunRequest, step: str) -> str:

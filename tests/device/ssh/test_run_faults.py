@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
 import threading
 import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from edgeprune.device.ssh.address import parse_address
-from edgeprune.device.ssh.agent import MARKER, PREFIX, identity
+from edgeprune.device.ssh.agent import MARKER, PREFIX
 from edgeprune.device.ssh.transport import SshTransport
 from edgeprune.errors import DeviceError
 
@@ -123,8 +125,17 @@ def test_a_crash_is_not_tried_again(board, bad, request_for, tmp_path, name):
 
 
 def test_an_exit_without_a_result_quotes_the_last_words(board, bad, request_for):
-    line = failure(bad('sys.exit("No space left on device")\n'), request_for)
-    assert 'exit code 1 during loading; its last words: "No space left on device"' in line
+    line = failure(bad('sys.exit("RuntimeError: no more")\n'), request_for)
+    assert 'exit code 1 during loading; its last words: "RuntimeError: no more"' in line
+    assert "--install" not in line
+    assert board.remains() == []
+
+
+def test_a_disk_that_fills_while_the_result_is_written(board, bad, request_for):
+    line = failure(bad('raise OSError(28, "No space left on device")\n'), request_for)
+    assert "there is no room on" in line
+    assert "free some space" in line
+    assert "--install" not in line
     assert board.remains() == []
 
 
@@ -157,15 +168,11 @@ def test_output_that_is_truncated_or_changed_gives_no_number(board, ssh_transpor
 
 def test_stale_folders_go_and_those_of_others_stay(board, ssh_transport, request_for):
     base = board.home / ".cache/edgeprune"
-    owners = {
-        "dead": {"pid": 2**22 + 1, "started": "5", "boot": identity(1)["boot"]},  # above the highest pid there is
-        "reused": {**identity(os.getpid()), "started": "5"},
-        "rebooted": {**identity(os.getpid()), "boot": "another"},
-        "running": identity(os.getpid()),
-    }
-    for name, owner in owners.items():
+    for name in ("killed", "running"):
         (base / f"{PREFIX}{name}").mkdir(parents=True)
-        (base / f"{PREFIX}{name}" / MARKER).write_text(json.dumps(owner))
+        (base / f"{PREFIX}{name}" / MARKER).write_text("{}")
+    holder = (base / f"{PREFIX}running" / MARKER).open("r+")
+    fcntl.flock(holder, fcntl.LOCK_EX)
     (base / f"{PREFIX}beginning").mkdir()
     (base / f"{PREFIX}forgotten").mkdir()
     os.utime(base / f"{PREFIX}forgotten", (1e9, 1e9))
@@ -177,6 +184,25 @@ def test_stale_folders_go_and_those_of_others_stay(board, ssh_transport, request
     kept = {path.name.removeprefix(PREFIX) for path in base.iterdir()}
     assert kept == {"running", "beginning", "venv-mine", "link"}
     assert outside.is_dir()
+    holder.close()
+
+
+def test_a_second_run_leaves_the_folder_of_a_live_one(board, ssh_transport, request_for):
+    """The folder is in use as long as its agent lives, whatever /proc tells about processes."""
+
+    class Done(Exception):
+        pass
+
+    def run_another(step: str) -> None:
+        if step == "round 0 0":
+            with closing(SshTransport(parse_address(board.spec()), retry_waits_secs=())) as other:
+                assert len(other.run(request_for).rounds_ms[0]) == 2
+            assert len(list(board.home.glob(f".cache/edgeprune/{PREFIX}*/{MARKER}"))) == 1
+            raise Done
+
+    with pytest.raises(Done):
+        ssh_transport.run(replace(request_for, round_secs=120.0), run_another)
+    assert board.remains() == []
 
 
 def test_closing_from_another_thread_ends_the_run(board, ssh_transport, request_for):
