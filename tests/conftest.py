@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,9 @@ SEED = 1234
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Load TensorFlow without its noise, except for the unit tier, which runs without TensorFlow."""
+    """Take Ctrl-C, and load TensorFlow without its noise, except for the unit tier, which runs without TensorFlow."""
+    # Started in the background by a shell, a process ignores Ctrl-C, and so would everything it starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.getoption("markexpr") not in ("unit", "browser", "packaging"):
         silence()
 
