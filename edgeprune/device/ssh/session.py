@@ -9,6 +9,7 @@ import secrets
 import shlex
 import subprocess
 import threading
+import time
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -36,6 +37,8 @@ class Stopped(Exception):
 class Heard:
     """What came from the board. frames: the last one of each kind. rounds: frames of that kind, in order.
 
+    round_secs: when each of `rounds` was here; elapsed_secs: when the conversation ended. Both by this host's clock,
+    since the conversation began.
     log: lines on stderr that are no progress. damaged: a frame did not arrive as it was sent.
     """
 
@@ -43,6 +46,8 @@ class Heard:
     code: int | None = None
     frames: dict[str, bytes] = field(default_factory=dict)
     rounds: list[bytes] = field(default_factory=list)
+    round_secs: list[float] = field(default_factory=list)
+    elapsed_secs: float = 0.0
     log: list[str] = field(default_factory=list)
     damaged: bool = False
 
@@ -72,6 +77,7 @@ class Session:
         self._ending = threading.Event()
         self.finished = threading.Event()
         self.heard = Heard()
+        self._began = 0.0
 
     def run(
         self,
@@ -95,6 +101,7 @@ class Session:
             "files": [[name, len(content)] for name, content in files],
         }
         parts = [program, json.dumps(task).encode() + b"\n", *(content for _, content in files)]
+        self._began = time.monotonic()
         child = self._client.start(f"exec {shlex.quote(self._python)} -c {shlex.quote(BOOT)} {len(program)}")
         assert child.stdin is not None
         assert child.stdout is not None
@@ -109,6 +116,7 @@ class Session:
         try:
             self._follow(patience_secs, on_progress)
             self.heard.code = child.wait(timeout=GRACE_SECS)
+            self.heard.elapsed_secs = time.monotonic() - self._began
         except (queue.Empty, subprocess.TimeoutExpired):
             raise Stalled(self.heard.step) from None
         finally:
@@ -203,5 +211,6 @@ class Session:
             self.heard.damaged = True
         elif kind == "round":
             self.heard.rounds.append(content)
+            self.heard.round_secs.append(time.monotonic() - self._began)
         else:
             self.heard.frames[kind] = content

@@ -16,6 +16,7 @@ from edgeprune.device.ssh.address import SshAddress, parse_address
 from edgeprune.device.ssh.board import find_python, install_runtime
 from edgeprune.device.ssh.client import SshClient
 from edgeprune.device.ssh.faults import Unreachable, quoted
+from edgeprune.device.ssh.plausible import check_times
 from edgeprune.device.ssh.session import Heard, Session, Stopped
 from edgeprune.device.transport import OnProgress, RunRequest, RunResult
 from edgeprune.device.watched import Ended, Stalled
@@ -137,7 +138,12 @@ class SshTransport(RunnerHost):
         self._python = found.python
 
     def _attempt(self, request: RunRequest, rounds: list[Round], on_progress: OnProgress | None) -> RunResult:
-        """One connection's part of a run; finished rounds are added to `rounds`, also where it raises Cut."""
+        """One connection's part of a run; finished rounds are added to `rounds`, also where it raises Cut.
+
+        Raises:
+            Cut: see there.
+            DeviceError: the run failed, or its times can't be true.
+        """
         assert self._python is not None
         task, files = self._task(request, len(rounds))
         patience = self.stall_secs + max(request.round_secs, request.warmup_secs)
@@ -150,8 +156,10 @@ class SshTransport(RunnerHost):
         except Stopped:
             raise DeviceError(f"the run on {self.where} was ended") from None
         finally:
-            rounds.extend(_new_rounds(session.heard.rounds, len(rounds), len(request.models)))
             self._left = session.heard.left_behind()
+        fresh = _new_rounds(heard.rounds, len(rounds), len(request.models))
+        check_times([sum(map(sum, one)) for one in fresh], heard.round_secs[: len(fresh)], self.where)
+        rounds.extend(fresh)
         return self._result(request, heard, done_before)
 
     def _task(self, request: RunRequest, first_round: int) -> tuple[dict[str, Any], list[tuple[str, bytes]]]:
@@ -190,6 +198,7 @@ class SshTransport(RunnerHost):
         if ended["result"] is None:
             raise self.death(model_of(request, heard.step), Ended(heard.step, ended["code"], heard.log))
         result = self.result_of(request, ended["result"])
+        check_times([_invokes_ms(ended["result"])], [heard.elapsed_secs], self.where)
         if request.outputs is not None:
             if "outputs" not in heard.frames:
                 raise Cut("the outputs did not arrive")
@@ -203,6 +212,19 @@ class SshTransport(RunnerHost):
         if [len(measured) for measured in per_model] != [request.rounds] * len(request.models):
             raise DeviceError(f"{self.where} sent another number of rounds than asked for; run the command again")
         return replace(result, rounds_ms=tuple(per_model))
+
+
+def _invokes_ms(document: dict[str, Any]) -> float:
+    """The milliseconds that all invokes of a result took at least.
+
+    Of long runs only each n-th is in it. Those between two of them count as the fastest: one slow invoke that was kept
+    does not stand for n slow ones.
+    """
+    total = 0.0
+    for model in document["models"]:
+        between = model.get("kept_every", 1) - 1
+        total += sum(sum(one) + between * (len(one) - 1) * min(one) for one in model.get("rounds_ms", ()) if one)
+    return total
 
 
 def _new_rounds(frames: list[bytes], first: int, models: int) -> list[Round]:

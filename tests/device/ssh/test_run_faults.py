@@ -155,6 +155,24 @@ def test_a_result_with_too_few_rounds_is_refused(board, bad, request_for):
     assert "another number of rounds" in failure(bad(body), request_for)
 
 
+@pytest.mark.parametrize(
+    ("samples", "kept_every", "streams"),
+    [([60_000.0] * 2, 1, True), ([60_000.0] * 2, 1, False), ([1.0] * 9, 9999, False)],
+)
+def test_more_time_than_has_passed_is_no_number(board, bad, request_for, samples, kept_every, streams):
+    body = (
+        f"samples = {samples}\n"
+        'one = {"round": 0, "rounds_ms": [samples]}\n'
+        f"if {streams}: print(json.dumps(one), flush=True)\n"
+        f'model = {{"rounds_ms": [samples], "kept_every": {kept_every}}}\n'
+        'document = {"ok": True, "runtime": "r", "runtime_version": "1", "machine": {}, "models": [model]}\n'
+        'json.dump(document, open(request["result"], "w"))\n'
+    )
+    line = failure(bad(body), replace(request_for, rounds=1))
+    assert "can't be true: it reports" in line
+    assert board.remains() == []
+
+
 @pytest.mark.parametrize("filtering", ["head -c 400", "sed s/rounds_ms/rounds_mz/", "sed s/ok/k/", "true"])
 def test_output_that_is_truncated_or_changed_gives_no_number(board, ssh_transport, request_for, filtering):
     """The probe passes; what comes from the agent does not arrive as it was sent."""
