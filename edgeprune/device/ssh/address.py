@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import shlex
+import tempfile
 from dataclasses import dataclass
-from urllib.parse import unquote
+from pathlib import Path
+from urllib.parse import quote, unquote
 
 from edgeprune.boards.wheels import parse_runtime
 from edgeprune.errors import InputError, nearest
@@ -15,6 +18,8 @@ FORM = "ssh://[USER@]HOST[:PORT]"
 # A ProxyCommand of the user's config hands host and user to a shell. OpenSSH refuses these characters itself only from
 # 9.6 on: valid_hostname and valid_ruser in ssh.c.
 _FORBIDDEN = frozenset("'`\"$\\;&<>|(){}#*?!~^,=")
+# A colon that begins no port, and an "@" behind it
+_PASSWORD = re.compile(r"ssh:/*[^/?\[\]]*:(?![0-9]{1,5}(?:[/?]|$))[^@]*@", re.IGNORECASE | re.DOTALL)
 _OPTIONS = ("python", "runtime")
 _MAX_LENGTH = 255
 
@@ -47,6 +52,27 @@ class SshAddress:
         return f"{KIND}{user}{host}{port}"
 
     @property
+    def spec(self) -> str:
+        """The whole text after --device; `parse_address` makes the same address of it."""
+        host = quote(self.host, safe=":")
+        host = f"[{host}]" if ":" in host else host
+        user = "" if self.user is None else f"{quote(self.user, safe='@')}@"
+        port = "" if self.port is None else f":{self.port}"
+        options = [] if self.python is None else [f"python={quote(self.python)}"]
+        if self.runtime is not None:
+            options.append(f"runtime={quote(f'{self.runtime.package}=={self.runtime.version}', safe='=')}")
+        return f"{KIND}{user}{host}{port}" + ("?" + "&".join(options) if options else "")
+
+    def installing(self, model: Path) -> str:
+        """The command that installs the runtime there, and measures. model: what was to be run.
+
+        A file of ours in the temporary folder is gone when the user reads this.
+        """
+        ours = model.parent.name.startswith("edgeprune-") and model.is_relative_to(tempfile.gettempdir())
+        words = ["edgeprune", "bench", "MODEL.tflite" if ours else str(model), "--device", self.spec, "--install"]
+        return "".join(letter if letter.isprintable() else "?" for letter in shlex.join(words))
+
+    @property
     def by_hand(self) -> str:
         """The command that logs in by hand."""
         port = "" if self.port is None else f"-p {self.port} "
@@ -61,11 +87,22 @@ def parse_address(spec: str) -> SshAddress:
     Raises:
         InputError: another form, or a name that could be taken for an option or a command.
     """
+    if _PASSWORD.match(spec):
+        # No message may repeat it.
+        raise InputError(
+            "an ssh device is written without a password, which edgeprune never asks for; install your key there with "
+            f"ssh-copy-id and give {FORM}"
+        )
+    if spec[: len(KIND)].lower() == KIND and not spec.startswith(KIND):
+        raise InputError(
+            f"unknown device {_shown(spec)}; did you mean {_shown(KIND + spec[len(KIND) :])}? An ssh device is written "
+            f"{FORM}"
+        )
     if not spec.startswith(KIND):
         raise InputError(f"an ssh device is written {FORM}, received {_shown(spec)}")
     rest, _, query = spec.removeprefix(KIND).partition("?")
     login, _, place = rest.rpartition("@")
-    matched = re.fullmatch(r"(?:\[([^\[\]]*)\]|([^:\[\]/]*))(?::(\d{1,5}))?/?", place)
+    matched = re.fullmatch(r"(?:\[([^\[\]]*)\]|([^:\[\]/]*))(?::([0-9]{1,5}))?/?", place)
     if matched is None or ("@" in rest and not login):
         raise InputError(f"an ssh device is written {FORM}, received {_shown(spec)}")
     bracketed, plain, port_text = matched.groups()

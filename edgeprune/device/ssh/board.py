@@ -13,7 +13,7 @@ from typing import Any
 from edgeprune.boards.wheels import RUNTIMES
 from edgeprune.device.ssh.address import SshAddress
 from edgeprune.device.ssh.client import SshClient
-from edgeprune.device.ssh.faults import login_error, quoted
+from edgeprune.device.ssh.faults import last_words, login_error, quoted
 from edgeprune.device.ssh.session import BOOT, Session
 from edgeprune.device.watched import Stalled
 from edgeprune.errors import DeviceError
@@ -58,11 +58,12 @@ def venv_name(runtime: Runtime) -> str:
     return f"venv-{runtime.package}-{runtime.version}"
 
 
-def find_python(client: SshClient, address: SshAddress, python: str | None) -> Found:
+def find_python(client: SshClient, address: SshAddress, python: str | None, installing: str) -> Found:
     """Look for a Python that can run models, in one command.
 
     Args:
         python: the only one to look at; None for a virtual environment of ours, else the board's own.
+        installing: the command that installs a runtime there, for the message where none works.
 
     Raises:
         DeviceError: there is none that is new enough, or the connection failed.
@@ -87,6 +88,12 @@ def find_python(client: SshClient, address: SshAddress, python: str | None) -> F
     if not answers:
         if child.returncode == 255:
             raise login_error(address, words + client.words())
+        if said.strip() and not words.strip():
+            greeting = quoted(said.decode(errors="replace"))
+            raise DeviceError(
+                f'the login shell of {address.login} runs no commands, it answers "{greeting}" (exit code '
+                f"{child.returncode}); give the user a shell there, or try it by hand: {address.by_hand}"
+            )
         raise DeviceError(
             f'Python on {address.login} does not start: "{quoted(words)}" (exit code {child.returncode}); name another '
             "one: ?python=/path/to/python3"
@@ -104,7 +111,7 @@ def find_python(client: SshClient, address: SshAddress, python: str | None) -> F
             f"{answer['executable']} on {address.login} is Python {'.'.join(map(str, version))}; edgeprune needs "
             f"{'.'.join(map(str, MIN_PYTHON))} or newer: ?python=/path/to/python3"
         )
-    return _judged(answer, address)
+    return _judged(answer, address, installing)
 
 
 def install_runtime(client: SshClient, address: SshAddress, python: str) -> str:
@@ -128,15 +135,14 @@ def install_runtime(client: SshClient, address: SshAddress, python: str) -> str:
     if failure is not None:
         raise DeviceError(f"{packages[0]} can't be installed on {address.login}: {quoted(failure['message'])}")
     if "installed" not in heard.frames:
-        words = quoted("\n".join([*heard.log, client.words()]))
+        words = last_words(client.words(), heard.log)
         raise DeviceError(f'installing on {address.login} broke off: "{words}"; run the command again')
     return heard.frames["installed"].decode(errors="surrogateescape") + "/bin/python"
 
 
-def _judged(answer: dict[str, Any], address: SshAddress) -> Found:
+def _judged(answer: dict[str, Any], address: SshAddress, installing: str) -> Found:
     """What the board's answer means."""
     modules, python = answer["modules"], str(answer["executable"])
-    installing = f"edgeprune bench --device {address.text} --install"
     looked_at = [name for name in RUNTIMES if name in modules]
     works = [name for name in looked_at if modules[name]["state"] == "works"]
     broken = [name for name in looked_at if modules[name]["state"] == "broken"]

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+
+from edgeprune.device.outcome import telling
 from edgeprune.device.ssh.address import SshAddress
 from edgeprune.errors import DeviceError
 
 _MAX_QUOTED = 200
+# authfile.c of OpenSSH
+_OPEN_KEY = re.compile(r"Permissions [0-7]+ for '([^\n]{1,300}?)' are too open")
 
 
 class Unreachable(DeviceError):
@@ -19,9 +25,20 @@ def quoted(text: str) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in last)[:_MAX_QUOTED]
 
 
+def last_words(ssh: str, log: list[str]) -> str:
+    """Why a conversation broke off, "nothing" where nobody says. ssh: what the login said; log: other lines from there,
+    among them those of the programs that ran."""
+    return quoted(ssh if ssh.strip() else "\n".join(telling(log)))
+
+
 def login_error(address: SshAddress, words: str) -> DeviceError:
     """Why a login failed. words: all that ssh wrote on its standard error."""
     login, low = address.login, words.lower()
+    if "revoked host key" in low or "marked as revoked" in low:
+        return DeviceError(
+            f"the host key of {login} is marked as @revoked in this user's known_hosts: it may be stolen; give the "
+            f"board a new key, then log in once by hand: {address.by_hand}"
+        )
     if "host identification has changed" in low:
         name = address.host if address.port in (None, 22) else f"[{address.host}]:{address.port}"
         return DeviceError(
@@ -32,6 +49,13 @@ def login_error(address: SshAddress, words: str) -> DeviceError:
         return DeviceError(
             f"the host key of {login} is not known, and is never accepted unseen; log in once by hand, compare the "
             f"fingerprint and accept it: {address.by_hand}"
+        )
+    if "unprotected private key file" in low:
+        found = _OPEN_KEY.search(words)
+        key = "".join(letter if letter.isprintable() else "?" for letter in found[1]) if found else "KEY"
+        return DeviceError(
+            f"ssh does not use the private key {key}: others can read it (unprotected private key file); "
+            f"close it: chmod 600 {shlex.quote(key)}"
         )
     if "permission denied" in low or "too many authentication failures" in low:
         methods = words.rpartition("(")[2].partition(")")[0] if "(" in words else ""

@@ -15,7 +15,7 @@ from edgeprune.device.outcome import RunnerHost, model_of
 from edgeprune.device.ssh.address import SshAddress, parse_address
 from edgeprune.device.ssh.board import find_python, install_runtime
 from edgeprune.device.ssh.client import SshClient
-from edgeprune.device.ssh.faults import Unreachable, quoted
+from edgeprune.device.ssh.faults import Unreachable, last_words, quoted
 from edgeprune.device.ssh.plausible import check_times
 from edgeprune.device.ssh.session import Heard, Session, Stopped
 from edgeprune.device.transport import OnProgress, RunRequest, RunResult
@@ -67,7 +67,7 @@ class SshTransport(RunnerHost):
     ) -> None:
         self.address = address
         self.where = address.login
-        self.mend = f"install it there: edgeprune bench --device {address.text} --install"
+        self.mend = "install it there"
         self.install = install
         self.stall_secs = stall_secs
         self.runner = runner
@@ -97,7 +97,8 @@ class SshTransport(RunnerHost):
                 f"{self.describe()} can't count instructions, it measures times; give an emulated board, such as "
                 "emulator:rpi4"
             )
-        self._prepare()
+        self.mend = f"install it there: {self.address.installing(request.models[-1])}"
+        self._prepare(self.address.installing(request.models[-1]))
         try:
             return self._persist(request, on_progress)
         finally:
@@ -123,16 +124,16 @@ class SshTransport(RunnerHost):
                 return replace(result, notes=(*result.notes, note)) if cuts else result
         raise AssertionError("the last attempt returns or raises")
 
-    def _prepare(self) -> None:
+    def _prepare(self, installing: str) -> None:
         """Log in, and find a Python that can run models, or install one."""
         self._client.connect()
         if self._python is not None:
             return
-        found = find_python(self._client, self.address, self.address.python)
+        found = find_python(self._client, self.address, self.address.python, installing)
         if found.problem is not None and self.install:
             say(f"{self.where}: installing the runtime; this takes minutes")
             python = install_runtime(self._client, self.address, found.python)
-            found = find_python(self._client, self.address, python)
+            found = find_python(self._client, self.address, python, installing)
         if found.problem is not None:
             raise DeviceError(found.problem)
         self._python = found.python
@@ -193,7 +194,7 @@ class SshTransport(RunnerHost):
             )
         ended = heard.document("ended")
         if heard.damaged or ended is None:
-            words = quoted("\n".join([self._client.words(), *heard.log]))
+            words = last_words(self._client.words(), heard.log)
             raise Cut(f'"{words}"' if words != "nothing" else f"ssh ended with exit code {heard.code}")
         if ended["result"] is None:
             raise self.death(model_of(request, heard.step), Ended(heard.step, ended["code"], heard.log))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+import tempfile
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,6 +51,8 @@ def test_it_is_written_back_without_its_options():
         ("ssh://board/home/pi", "is written ssh://"),
         ("ssh://board:", "is written ssh://"),
         ("ssh://board:ssh", "is written ssh://"),
+        ("ssh://board:٢٢", "is written ssh://"),
+        ("SSH://board", 'did you mean "ssh://board"'),
         ("ssh://board:0", "from 1 to 65535"),
         ("ssh://board:70000", "from 1 to 65535"),
         ("ssh://-oProxyCommand=touch%20x", 'host can\'t begin with "-"'),
@@ -69,6 +75,42 @@ def test_others_are_refused_in_one_line(spec, message):
     with pytest.raises(InputError, match=message) as caught:
         parse_address(spec)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "ssh://pi:hunter2@board",
+        "ssh://pi:hunter2@board:99999",
+        "ssh://pi:hunter2;x@board",
+        "ssh://pi:hunter2?x@board",
+        "ssh://pi:hunter2/x@board",
+        "ssh://pi:@board?hunter2",
+        "SSH://pi:hunter2@board",
+    ],
+)
+def test_a_password_is_refused_and_not_repeated(spec):
+    with pytest.raises(InputError, match="without a password") as caught:
+        parse_address(spec)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "ssh://pi@raspberrypi.local",
+        "ssh://me@corp@[fe80::1%25eth0]:22?python=/opt/my%20python/bin%26/python3&runtime=tflite-runtime==2.14.0",
+        "ssh://board:22?python=/opt/a@b/python",
+        "ssh://a%2Fb@board/",
+    ],
+)
+def test_the_advice_to_install_keeps_the_whole_device_and_the_model(spec):
+    address = parse_address(spec)
+    assert parse_address(address.spec) == address
+    words = shlex.split(address.installing(Path("my models/a.tflite")))
+    assert words == ["edgeprune", "bench", "my models/a.tflite", "--device", address.spec, "--install"]
+    ours = Path(tempfile.gettempdir(), "edgeprune-profile-x", "0.tflite")
+    assert "bench MODEL.tflite --device" in address.installing(ours)
 
 
 @given(st.text(max_size=30), st.text(max_size=30))

@@ -79,6 +79,12 @@ def test_a_python_that_does_not_start(board, request_for, tmp_path):
     assert "libpython3.11.so.1.0" in line
 
 
+def test_a_login_shell_that_runs_nothing(board, request_for):
+    board.fault.write_text("echo This account is currently not available.; exit 1\n")
+    line = failure(board, request_for)
+    assert 'runs no commands, it answers "This account is currently not available."' in line
+
+
 def test_no_numpy(board, request_for, tmp_path):
     line = failure(board, request_for, python=bare_python(tmp_path / "venv"))
     assert "numpy is missing" in line
@@ -108,6 +114,8 @@ def test_a_broken_runtime(board, request_for, tmp_path, code, words):
 def test_another_runtime_than_asked_for(board, request_for):
     line = failure(board, request_for, runtime="tflite-runtime==2.14.0")
     assert "asked for is tflite-runtime==2.14.0" in line
+    address = parse_address(board.spec(runtime="tflite-runtime==2.14.0"))
+    assert line.endswith(f"; {address.installing(request_for.models[0])}")
 
 
 def test_a_full_disk(board, request_for, ssh_transport):
