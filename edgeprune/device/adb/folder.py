@@ -18,9 +18,11 @@ _NAME = re.compile(r"edgeprune-[0-9a-f]{16}")
 # A run of another computer can't be looked at from here; none takes this long.
 _FOREIGN_SECS = 24 * 3600
 # Reads the pid of what runs in a folder, and ends it if it still is what was started there: numbers are used again.
+# Its group first, which has its number where it leads one, and else is none. "-9 -- -PID" is no number to dash.
 _END_PROCESS = (
     "pid=$(cat {folder}/pid 2>/dev/null) && "
-    "case $(tr '\\0' ' ' </proc/$pid/cmdline 2>/dev/null) in *{name}*) kill -9 $pid 2>/dev/null;; esac; "
+    "case $(tr '\\0' ' ' </proc/$pid/cmdline 2>/dev/null) in *{name}*) kill -s KILL -- -$pid 2>/dev/null; "
+    "kill -9 $pid 2>/dev/null;; esac; "
 )
 
 

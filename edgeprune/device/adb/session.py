@@ -102,7 +102,9 @@ class Session:
         pinned = ["taskset", mask] if mask else []
         program = shlex.join([*pinned, self.file(PROGRAM), *flags])
         # exec: the pid in the file is the program's own, so that it can be ended.
-        command = shlex.join(["sh", "-c", f"echo $$ >{self.file('pid')} && exec {program}"])
+        started = shlex.join(["sh", "-c", f"echo $$ >{self.file('pid')} && exec {program}"])
+        # A session of its own, where the phone can: a script's children are in its group, and end with it.
+        command = f"if command -v setsid >/dev/null 2>&1; then setsid {started}; else {started}; fi"
         answer = self.adb.shell(clocked(command), timeout_secs)
         output, clocks = read_clocks(answer.stdout)
         return Ran(Answer(answer.code, output, answer.stderr), clocks)

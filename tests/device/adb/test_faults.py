@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
@@ -294,6 +295,32 @@ def test_a_hang_is_ended_here_and_there(phone, binary, request_of):
     assert "second.tflite hangs: benchmark_model did not end within 1 s" in fault_of(lambda: transport.run(request_of))
     assert time.monotonic() - began < 15
     assert_nothing_remains(phone)
+
+
+def test_a_hung_script_ends_with_its_children(phone, tmp_path, request_of):
+    """A script does not put the program in its own place: the program is its child."""
+    names = "graph num_threads num_runs min_secs max_secs warmup_runs warmup_min_secs use_gpu use_xnnpack"
+    script, child = tmp_path / "benchmark_model.sh", tmp_path / "child"
+    flags = "".join(f"\\t--{name}=x\\n" for name in names.split())
+    script.write_text(
+        "#!/bin/sh\n"
+        f"if [ \"$1\" = --help ]; then printf 'Flags:\\n{flags}' >&2; exit 1; fi\n"
+        f"sleep 600 &\necho $! >{child}\nwait\n"
+    )
+    transport = connect(AdbSpec(binary=script), Patience(stall_secs=1.0, back_secs=5.0))
+    assert "hangs" in fault_of(lambda: transport.run(request_of))
+    deadline = time.monotonic() + 5
+    while is_alive(int(child.read_text())):
+        assert time.monotonic() < deadline, "the script's child is still there"
+        time.sleep(0.05)
+    assert phone.remains() == []
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def test_a_missing_sentinel_is_a_lost_device(opened, phone, request_of):
