@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from edgeprune.tflite.flatbuffer import read_model
 from edgeprune.tflite.inspect import min_runtime_version
-from edgeprune.tflite.model import TfliteModel, shape_of, text
+from edgeprune.tflite.model import TfliteModel, dtype_name, shape_of, text
 from edgeprune.tflite.op_versions import first_release, runtime_release
 from edgeprune.tflite.quantization import WEIGHTED_OPS, operation_mode
 from edgeprune.tflite.sparse_inference.mends import MENDS
@@ -82,10 +82,15 @@ def _weighted(model: TfliteModel) -> Iterator[tuple[str, Any, Any, str]]:
             yield name, operator, model.stored_weight(int(operator.inputs[WEIGHTED_OPS[name][1]])), mode
 
 
+def _computes_on_integers(operator: Any, name: str, mode: str, model: TfliteModel) -> bool:
+    """Whether the runtime itself multiplies floats by int8 weights; behind a DEQUANTIZE it computes on floats."""
+    return mode == "dynamic" and dtype_name(model.main.tensors[operator.inputs[WEIGHTED_OPS[name][1]]]) != "float32"
+
+
 def _sparse_dynamic_convolution(model: TfliteModel, board: Board) -> Iterator[Trap]:
     count = sum(
-        name in _CONVOLUTIONS and mode == "dynamic" and encoding_of(weight) != "dense"
-        for name, _, weight, mode in _weighted(model)
+        name in _CONVOLUTIONS and _computes_on_integers(operator, name, mode, model) and encoding_of(weight) != "dense"
+        for name, operator, weight, mode in _weighted(model)
     )
     if count:
         yield Trap(
@@ -98,8 +103,10 @@ def _sparse_dynamic_convolution(model: TfliteModel, board: Board) -> Iterator[Tr
 
 def _block_sparse_dynamic_dense(model: TfliteModel, board: Board) -> Iterator[Trap]:
     count = sum(
-        name == "FULLY_CONNECTED" and mode == "dynamic" and encoding_of(weight).startswith("block")
-        for name, _, weight, mode in _weighted(model)
+        name == "FULLY_CONNECTED"
+        and _computes_on_integers(operator, name, mode, model)
+        and encoding_of(weight).startswith("block")
+        for name, operator, weight, mode in _weighted(model)
     )
     if count and not board.has_avx:
         yield Trap(
@@ -157,6 +164,20 @@ def _broken_sparse_kernels(model: TfliteModel, board: Board) -> Iterator[Trap]:
             broken.mend if stop is None or broken.rule != "leak" else stop.mend,
         )
         return
+
+
+def _convolution_without_bias(model: TfliteModel, board: Board) -> Iterator[Trap]:
+    count = sum(
+        name in ("CONV_2D", "DEPTHWISE_CONV_2D") and (len(operator.inputs) < 3 or operator.inputs[2] < 0)
+        for operator, name in zip(model.main.operators, model.op_names, strict=True)
+    )
+    if count:
+        yield Trap(
+            "convolution-without-bias",
+            "fails",
+            f"{count} convolution(s) have no bias; TFLite does not load them, or crashes when it runs them",
+            "give each convolution a bias of zeros, as TensorFlow's converter does",
+        )
 
 
 def _unknown_input_size(model: TfliteModel, board: Board) -> Iterator[Trap]:
@@ -233,6 +254,7 @@ _RULES: tuple[Callable[[TfliteModel, Board], Iterator[Trap]], ...] = (
     _block_sparse_dynamic_dense,
     _sparse_integer_dense,
     _broken_sparse_kernels,
+    _convolution_without_bias,
     _unknown_input_size,
     _newer_operations,
     _foreign_operations,

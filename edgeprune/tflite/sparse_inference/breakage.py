@@ -36,7 +36,7 @@ def _leak(state: Rewrite, number: int, node: Node) -> Refusal | None:
             return Refusal("pooled-convolution", "it reads a pooled map and its output leaves the cluster")
         return None
     # With one channel or one pixel both layouts are the same bytes.
-    if shape[3:] == (1,) and node.kind in ("unary", "binary"):
+    if shape[3:] == (1,) and node.kind in ("unary", "binary", "depthwise", "resize"):
         return None
     return Refusal("leak", "sparse kernels run before it and stop behind it, and it mixes up the layouts")
 

@@ -177,14 +177,14 @@ def _node(model: TfliteModel, op: int, rules: RuntimeRules) -> Node:
         node.axes = frozenset(axis % rank for axis in _integers(model, inputs[1])) if rank else frozenset()
         node.keeps_axes = bool(getattr(operator.builtinOptions, "keepDims", False))
         node.inputs = inputs[:1]
-    elif name in ("PAD", "RESIZE_BILINEAR", "RESHAPE", "SLICE", "STRIDED_SLICE", "EXPAND_DIMS", "TRANSPOSE"):
+    elif name in ("PAD", "RESIZE_BILINEAR", "RESHAPE", "SLICE", "STRIDED_SLICE", "TRANSPOSE"):
         node.kind = {"PAD": "pad", "RESIZE_BILINEAR": "resize"}.get(name, "other")
         node.inputs = inputs[:1]
     elif name == "FULLY_CONNECTED":
         _describe_dense(model, node, operator, rules)
     elif name == "DEPTH_TO_SPACE":
         node.kind = "depth_to_space"
-    elif name in UNARY_OPS:
+    elif name in UNARY_OPS or _is_pooling_of_one(name, operator.builtinOptions):
         node.kind = "unary"
     elif name in ("ADD", "MUL") and len(inputs) == 2:
         node.kind = "binary"
@@ -208,6 +208,14 @@ def _describe_dense(model: TfliteModel, node: Node, operator: Any, rules: Runtim
     elif keeps and len(_sizes(model, node.inputs[0])) == 4:
         # On four dimensions that it keeps it is a 1x1 convolution in all but name.
         node.kind, node.weight, node.kernel = "convolution", node.inputs[1], (1, 1)
+
+
+def _is_pooling_of_one(name: str, options: Any) -> bool:
+    """Pooling over single pixels, which the delegate writes as a clamp."""
+    return (
+        name in ("AVERAGE_POOL_2D", "MAX_POOL_2D")
+        and getattr(options, "filterHeight", 0) == getattr(options, "filterWidth", 0) == 1
+    )
 
 
 def _is_number(model: TfliteModel, tensor: int) -> bool:

@@ -11,15 +11,16 @@ from dataclasses import dataclass
 from ai_edge_litert import schema_py_generated as schema
 
 from edgeprune.tflite.model import UNPACKING_OPS, TfliteModel, dtype_name
+from edgeprune.tflite.sparse_inference.options import options_taken
 from edgeprune.tflite.sparse_inference.rules import RuntimeRules
 
 _UNARY = (
-    "ABS", "CEIL", "COS", "DEQUANTIZE", "ELU", "EXP", "FLOOR", "GELU", "HARD_SWISH", "LEAKY_RELU", "LOGISTIC", "NEG",
-    "QUANTIZE", "RELU", "RELU6", "RELU_N1_TO_1", "ROUND", "RSQRT", "SIN", "SQRT", "SQUARE", "TANH",
+    "ABS", "CEIL", "COS", "DEQUANTIZE", "ELU", "EXP", "FLOOR", "GELU", "HARD_SWISH", "LEAKY_RELU", "LOG", "LOGISTIC",
+    "NEG", "QUANTIZE", "RELU", "RELU6", "RELU_N1_TO_1", "ROUND", "RSQRT", "SIN", "SQRT", "SQUARE", "TANH",
 )  # fmt: skip
 _BINARY = ("ADD", "DIV", "MAXIMUM", "MINIMUM", "MUL", "PRELU", "SQUARED_DIFFERENCE", "SUB")
 _OTHERS = (
-    "AVERAGE_POOL_2D", "BATCH_MATMUL", "CONCATENATION", "CONV_2D", "DEPTHWISE_CONV_2D", "DEPTH_TO_SPACE", "EXPAND_DIMS",
+    "AVERAGE_POOL_2D", "BATCH_MATMUL", "CONCATENATION", "CONV_2D", "DEPTHWISE_CONV_2D", "DEPTH_TO_SPACE",
     "FULLY_CONNECTED", "MAX_POOL_2D", "MEAN", "PAD", "REDUCE_MAX", "REDUCE_MIN", "RESHAPE", "RESIZE_BILINEAR", "SLICE",
     "SOFTMAX", "SPACE_TO_DEPTH", "SPLIT", "STRIDED_SLICE", "SUM", "TRANSPOSE", "TRANSPOSE_CONV",
 )  # fmt: skip
@@ -47,7 +48,6 @@ _PARAMETERS = {
     "SLICE": (1, 2),
     "STRIDED_SLICE": (1, 2, 3),
     "TRANSPOSE": (1,),
-    "EXPAND_DIMS": (1,),
 }
 
 
@@ -102,6 +102,8 @@ def is_delegated(model: TfliteModel, op: int, rules: RuntimeRules) -> bool:
     if len(operator.inputs) <= max(places, default=0):
         return False
     if any(operator.inputs[at] < 0 or model.stored_weight(int(operator.inputs[at])) is None for at in places):
+        return False
+    if not options_taken(model, operator, name):
         return False
     at = {"SPLIT": 1, "TRANSPOSE_CONV": 2}.get(name, 0)
     data = int(operator.inputs[at]) if at < len(operator.inputs) else -1

@@ -41,6 +41,7 @@ _ONE = RuntimeRules(
     clamp_of_scalar=False,
     sparse_float16=False,
     drops_unread=False,
+    not_taken=frozenset({"LOG"}),
 )
 # Newest first within a package.
 RULES: tuple[RuntimeRules, ...] = (
@@ -53,6 +54,7 @@ RULES: tuple[RuntimeRules, ...] = (
         square_of_product=False,
         clamp_of_scalar=False,
         sparse_float16=False,
+        not_taken=frozenset({"LOG"}),
     ),
     _ONE,
     replace(_ONE, since=(1, 3), verified=("1.3.0",), dense_layers_join=True),
@@ -61,7 +63,7 @@ RULES: tuple[RuntimeRules, ...] = (
         since=(0, 0),
         verified=("1.2.0",),
         dense_layers_join=True,
-        not_taken=frozenset({"COS", "EXP", "SIN"}),
+        not_taken=frozenset({"COS", "EXP", "LOG", "SIN"}),
     ),
     RuntimeRules("tflite-runtime", (0, 0), ("2.14.0",), sparse_kernels=False),
 )
