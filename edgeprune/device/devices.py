@@ -45,7 +45,7 @@ def open_device(spec: str, *, install: bool = False) -> Transport:
         InputError: the device is unknown, wrongly written, or nothing can be installed on it.
         DeviceError: the emulated board is not set up.
     """
-    kind = KINDS.get(spec.partition(":")[0])
+    kind = KINDS.get(spec.partition(":")[0].lower())
     if kind is None:
         raise InputError(f'unknown device "{spec}"; {nearest(spec, [kind.form for kind in KINDS.values()])}')
     if not install:
