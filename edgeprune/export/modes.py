@@ -55,7 +55,9 @@ def allowed_modes(
 def _verdict(mode: str, target: Target, facts: ModelFacts, has_samples: bool, sparse: bool) -> ModeVerdict:
     if not facts.fixed_size:
         return ModeVerdict(mode, False, "an input size is None, and such a file does not load; give --input-shape")
-    if mode == "float16" and sparse and not rules_for(target.runtime.package, target.runtime.version).sparse_float16:
+    # The converter writes float16 biases, which the rule "without float32 bias" asks for.
+    rules = rules_for(target.runtime.package, target.runtime.version)
+    if mode == "float16" and sparse and rules.sparse_float16 == "none":
         runtime = f"{target.runtime.package} {target.runtime.version}"
         return ModeVerdict(mode, False, f"{runtime} reads sparse float16 weights wrongly")
     if mode == "dynamic" and sparse:

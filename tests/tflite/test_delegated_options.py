@@ -93,6 +93,36 @@ def test_convolutions_without_bias(name, bias):
         assert names == ([] if bias == "given" else ["convolution-without-bias"])
 
 
+class _HalfBiases(Net):
+    """Writes constants as float16 behind DEQUANTIZE, as the converter writes biases."""
+
+    def constant(self, values, shape=None):
+        array = np.asarray(values, np.float16)
+        array = np.broadcast_to(array, array.shape if shape is None else shape)
+        stored = self.file.tensor(array.shape, "float16", array.copy(), name=f"half{len(self.file.tensors)}")
+        restored = self.file.tensor(array.shape)
+        self.file.op("DEQUANTIZE", [stored], [restored], version=3)
+        return restored
+
+
+@pytest.mark.parametrize(
+    ("kind", "version", "expected"),
+    [
+        (Net, "2.3.0", "sparse"),
+        (Net, "2.1.6", "broken"),
+        (Net, "1.4.0", "broken"),
+        (_HalfBiases, "2.3.0", "sparse"),
+        (_HalfBiases, "2.1.6", "sparse"),
+        (_HalfBiases, "1.4.0", "sparse"),
+        (_HalfBiases, "1.3.0", "broken"),
+    ],
+)
+def test_sparse_float16_needs_float16_biases(kind, version, expected):
+    net = kind(storage="float16")
+    model = parse_model(net.pack(net.head(net.block(net.stem()))), "m.tflite")
+    assert predict(model, "ai-edge-litert", version, ARM).verdict == expected
+
+
 @pytest.mark.parametrize("version", ["2.3.0", "2.1.6", "1.4.0"])
 def test_int8_weights_that_are_restored_to_floats(version):
     net = Net(storage="int8")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from edgeprune.tflite.model import TfliteModel, dtype_name
 from edgeprune.tflite.sparse_inference.breakage import breakages
 from edgeprune.tflite.sparse_inference.clusters import rewrite
@@ -28,8 +30,10 @@ def predict(model: TfliteModel, runtime_package: str, runtime_version: str, isa:
     verified = is_verified(runtime_package, runtime_version)
     found = components(model)
     nothing: Verdict = "dense" if found else "none"
-    if not rules.sparse_float16 and has_sparse_float16(model):
-        reason = f"{runtime_package} {runtime_version} reads sparse float16 weights wrongly; {MENDS['float16-sparse']}"
+    if misreads_float16(model, rules):
+        beside = "" if rules.sparse_float16 == "none" else " beside a float32 bias"
+        what = f"{runtime_package} {runtime_version} reads sparse float16 weights{beside} wrongly"
+        reason = f"{what}; {MENDS['float16-sparse']}"
         return Prediction("broken", reason, verified, ())
     if any(extension.startswith("avx") for extension in isa):
         return Prediction(nothing, "XNNPACK has no sparse kernels for x86 CPUs with AVX", True, ())
@@ -45,12 +49,42 @@ def predict(model: TfliteModel, runtime_package: str, runtime_version: str, isa:
     return Prediction(verdict, "", verified, clusters)
 
 
-def has_sparse_float16(model: TfliteModel) -> bool:
-    """Whether a float16 weight is stored sparsely."""
-    return any(
-        name == "DENSIFY" and len(operator.inputs) and dtype_name(model.main.tensors[operator.inputs[0]]) == "float16"
+def misreads_float16(model: TfliteModel, rules: RuntimeRules) -> bool:
+    """Whether the runtime gets sparse float16 weights wrong: any, or those that stand beside a float32 bias.
+
+    A float16 bias is behind DEQUANTIZE, as converters write it.
+    """
+    if rules.sparse_float16 == "all":
+        return False
+    sparse = {
+        int(operator.outputs[0])
         for operator, name in zip(model.main.operators, model.op_names, strict=True)
+        if name == "DENSIFY" and _is_float16(model, operator.inputs) and len(operator.outputs)
+    }
+    if rules.sparse_float16 == "none":
+        return bool(sparse)
+    restored = {
+        int(operator.outputs[0])
+        for operator, name in zip(model.main.operators, model.op_names, strict=True)
+        if name == "DEQUANTIZE"
+        and _is_float16(model, operator.inputs)
+        and len(operator.outputs)
+        and int(operator.inputs[0]) in sparse
+    }
+    return any(
+        not restored.isdisjoint(map(int, operator.inputs))
+        and any(tensor >= 0 and _is_float32_constant(model, int(tensor)) for tensor in operator.inputs[2:])
+        for operator in model.main.operators
     )
+
+
+def _is_float16(model: TfliteModel, tensors: Sequence[int]) -> bool:
+    return len(tensors) > 0 and tensors[0] >= 0 and dtype_name(model.main.tensors[tensors[0]]) == "float16"
+
+
+def _is_float32_constant(model: TfliteModel, tensor: int) -> bool:
+    stored = model.stored_weight(tensor)
+    return stored is not None and dtype_name(stored) == "float32"
 
 
 def _follow(model: TfliteModel, partition: Partition, rules: RuntimeRules) -> Part:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -14,9 +15,10 @@ class RuntimeRules:
     were compared with an emulated Raspberry Pi 4 over the test corpus. sparse_kernels: whether the package runs them at
     all. repeated_input_counts_once: x + x counts one reader of x, but two readers inside the cluster, which refuses
     it. square_of_product: x * x becomes a square, which is unary. clamp_of_scalar: minimum and maximum with one
-    constant number become a clamp, which is unary. sparse_float16: float16 weights behind DENSIFY are read as what
-    they are. drops_unread: nodes whose output nobody reads are removed first. dense_layers_join: Dense layers join
-    clusters and count for the 2/3 rule. not_taken: operations that XNNPACK learned later.
+    constant number become a clamp, which is unary. sparse_float16: which float16 weights behind DENSIFY
+    are read as what they are: all, those that no float32 bias stands beside, or none for sure. drops_unread: nodes
+    whose output nobody reads are removed first. dense_layers_join: Dense layers join clusters and count for the 2/3
+    rule. not_taken: operations that XNNPACK learned later.
     """
 
     package: str
@@ -26,7 +28,7 @@ class RuntimeRules:
     repeated_input_counts_once: bool = True
     square_of_product: bool = True
     clamp_of_scalar: bool = True
-    sparse_float16: bool = True
+    sparse_float16: Literal["all", "without float32 bias", "none"] = "all"
     drops_unread: bool = True
     dense_layers_join: bool = False
     not_taken: frozenset[str] = frozenset()
@@ -39,30 +41,31 @@ _ONE = RuntimeRules(
     repeated_input_counts_once=False,
     square_of_product=False,
     clamp_of_scalar=False,
-    sparse_float16=False,
+    sparse_float16="without float32 bias",
     drops_unread=False,
     not_taken=frozenset({"LOG"}),
 )
 # Newest first within a package.
 RULES: tuple[RuntimeRules, ...] = (
     RuntimeRules("ai-edge-litert", (2, 2), ("2.2.0", "2.3.0")),
-    RuntimeRules("ai-edge-litert", (2, 1), ("2.1.6",), sparse_float16=False),
+    RuntimeRules("ai-edge-litert", (2, 1), ("2.1.6",), sparse_float16="without float32 bias"),
     RuntimeRules(
         "ai-edge-litert",
         (2, 0),
         ("2.0.3",),
         square_of_product=False,
         clamp_of_scalar=False,
-        sparse_float16=False,
+        sparse_float16="without float32 bias",
         not_taken=frozenset({"LOG"}),
     ),
     _ONE,
-    replace(_ONE, since=(1, 3), verified=("1.3.0",), dense_layers_join=True),
+    replace(_ONE, since=(1, 3), verified=("1.3.0",), dense_layers_join=True, sparse_float16="none"),
     replace(
         _ONE,
         since=(0, 0),
         verified=("1.2.0",),
         dense_layers_join=True,
+        sparse_float16="none",
         not_taken=frozenset({"COS", "EXP", "LOG", "SIN"}),
     ),
     RuntimeRules("tflite-runtime", (0, 0), ("2.14.0",), sparse_kernels=False),
