@@ -53,6 +53,7 @@ def test_afterwards_signals_are_as_before():
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_closed_terminal_and_kill_are_interrupts(number):
+    before = signal.signal(number, signal.SIG_DFL)  # under nohup the tests ignore the terminal
     cleaned = []
 
     def work() -> None:
@@ -67,6 +68,7 @@ def test_a_closed_terminal_and_kill_are_interrupts(number):
         work()
     assert cleaned == [number]
     assert signal.getsignal(number) == signal.SIG_DFL
+    signal.signal(number, before)
 
 
 def test_what_is_ignored_stays_ignored():
