@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from decimal import Decimal
 
+from edgeprune.progress import shown
 from edgeprune.records.report import Latency, Metric
 
 UNKNOWN = "n/a"
@@ -130,4 +131,4 @@ def provenance_text(latency: Latency) -> str:
 
 def printable(text: str) -> str:
     """`text` on one line, with control characters (which could steer a terminal) replaced by '?'."""
-    return "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))
+    return shown(" ".join(text.split()))

@@ -11,6 +11,7 @@ from urllib.parse import quote, unquote
 
 from edgeprune.boards.wheels import parse_runtime
 from edgeprune.errors import InputError, nearest
+from edgeprune.progress import shown
 from edgeprune.target import Runtime
 
 KIND = "ssh://"
@@ -70,7 +71,7 @@ class SshAddress:
         """
         ours = model.parent.name.startswith("edgeprune-") and model.is_relative_to(tempfile.gettempdir())
         words = ["edgeprune", "bench", "MODEL.tflite" if ours else str(model), "--device", self.spec, "--install"]
-        return "".join(letter if letter.isprintable() else "?" for letter in shlex.join(words))
+        return shown(shlex.join(words))
 
     @property
     def by_hand(self) -> str:

@@ -8,6 +8,7 @@ import shlex
 from edgeprune.device.outcome import telling
 from edgeprune.device.ssh.address import SshAddress
 from edgeprune.errors import DeviceError
+from edgeprune.progress import shown
 
 _MAX_QUOTED = 200
 # authfile.c of OpenSSH
@@ -22,7 +23,7 @@ def quoted(text: str) -> str:
     """The last line of what another program said, printable and not too long."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     last = lines[-1] if lines else "nothing"
-    return "".join(letter if letter.isprintable() else "?" for letter in last)[:_MAX_QUOTED]
+    return shown(last)[:_MAX_QUOTED]
 
 
 def last_words(ssh: str, log: list[str]) -> str:
@@ -52,7 +53,7 @@ def login_error(address: SshAddress, words: str) -> DeviceError:
         )
     if "unprotected private key file" in low:
         found = _OPEN_KEY.search(words)
-        key = "".join(letter if letter.isprintable() else "?" for letter in found[1]) if found else "KEY"
+        key = shown(found[1]) if found else "KEY"
         return DeviceError(
             f"ssh does not use the private key {key}: others can read it (unprotected private key file); "
             f"close it: chmod 600 {shlex.quote(key)}"
