@@ -73,6 +73,7 @@ def look_for_sparse_kernels(
     mode: one of FLOAT_MODES. baseline: the dense float32 file of `model`.
     """
     say(f"looking whether {ships.target.title} will run sparse kernels on this model")
+    dense_ms = file_latency_ms(ships.target, baseline)
 
     def tried(start: Any, layout: str) -> SparseKernels:
         copy, path = folder / f"{layout}.keras", folder / f"{layout}.tflite"
@@ -82,7 +83,7 @@ def look_for_sparse_kernels(
         RampPruning(zeroed, options.pattern or "unstructured", options.final_sparsity).finish()
         passed_over = write_tflite(ships, zeroed, mode, path, sparse=True).passed_over
         found = sparse_inference(ships.target, path)
-        share = file_latency_ms(ships.target, path) / file_latency_ms(ships.target, baseline)
+        share = file_latency_ms(ships.target, path) / dense_ms
         return SparseKernels(found["verdict"], passed_over or found["reason"], layout, share)
 
     kept = tried(model, KEPT)

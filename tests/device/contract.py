@@ -40,6 +40,14 @@ class TransportContract:
     refusal = "NoSuchThing"
 
     @pytest.fixture
+    def temporary(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """The folder that temporary files of this host go to, for devices that are this host."""
+        folder = tmp_path / "tmp"
+        folder.mkdir()
+        monkeypatch.setattr("tempfile.tempdir", str(folder))
+        return folder
+
+    @pytest.fixture
     def transport(self) -> Transport:
         """An open transport."""
         raise NotImplementedError

@@ -16,14 +16,6 @@ from tests.device.contract import TransportContract
 @pytest.mark.unit
 class TestLocal(TransportContract):
     @pytest.fixture
-    def temporary(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-        """The folder that temporary files go to."""
-        folder = tmp_path / "tmp"
-        folder.mkdir()
-        monkeypatch.setattr("tempfile.tempdir", str(folder))
-        return folder
-
-    @pytest.fixture
     def transport(self, temporary: Path) -> Iterator[Transport]:
         with closing(open_device("local")) as transport:
             yield transport

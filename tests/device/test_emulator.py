@@ -291,14 +291,6 @@ class TestContract(TransportContract):
     measures, counts = False, True
 
     @pytest.fixture
-    def temporary(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-        """The folder that temporary files go to."""
-        folder = tmp_path / "tmp"
-        folder.mkdir()
-        monkeypatch.setattr("tempfile.tempdir", str(folder))
-        return folder
-
-    @pytest.fixture
     def transport(self, temporary: Path) -> Iterator[Transport]:
         with closing(open_device(PI4)) as transport:
             yield transport
